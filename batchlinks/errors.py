@@ -1,0 +1,56 @@
+"""What stops a run: a small tree of exceptions, each with the exit code that a script sees.
+
+What happened to one row is a value (`batchlinks.codes`), never an exception. Every message here is shown to
+the user as it is: what is wrong, where, what to do next. It never holds an external ID, a patient's data, a
+link, a token or a secret.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How the command ended; the table in the README explains each to an operator."""
+
+    DONE = 0
+    BROKEN = 1
+    UNUSABLE = 2
+    DONE_WITH_ERRORS = 3
+    REFUSED = 4
+    UNREACHABLE = 5
+    INTERRUPTED = 130
+
+
+class BatchlinksError(Exception):
+    """Shown to the user as is. Raised in place of every failure that has an explanation."""
+
+    exit_code = ExitCode.BROKEN
+
+
+class SettingsError(BatchlinksError):
+    """The command or a setting cannot be used; no link was asked for."""
+
+    exit_code = ExitCode.UNUSABLE
+
+
+class RosterError(BatchlinksError):
+    """The roster as a whole cannot be used; no link was asked for."""
+
+    exit_code = ExitCode.UNUSABLE
+
+
+class Refused(BatchlinksError):
+    """HealthEx refused the credentials or the project: every further call would fail too."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class Unreachable(BatchlinksError):
+    """HealthEx could not be reached, kept failing, or said to come back later."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class Interrupted(BatchlinksError):
+    """Ctrl-C or SIGTERM."""
+
+    exit_code = ExitCode.INTERRUPTED
