@@ -1,3 +1,52 @@
-"""HealthEx patient links for a whole roster."""
+"""HealthEx patient links for a whole roster.
 
+import batchlinks
+
+report = batchlinks.run("patients.xlsx", project_id="…", id_column="MRN")
+print(report.exit_code, report.summary.linked, report.published.paths["links"])
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchlinks.errors import BatchlinksError, ExitCode
+from batchlinks.roster import RosterBytes
+
+if TYPE_CHECKING:
+    from batchlinks.batch import Report
+
+__all__ = ["BatchlinksError", "ExitCode", "RosterBytes", "__version__", "check", "run"]
 __version__ = "0.1.0"
+
+
+def run(roster: str | Path | RosterBytes, **options: Any) -> "Report":
+    """Do what `batchlinks run` does, for callers in Python.
+
+    `options` are the command's, with underscores (`id_column`, `output_dir`, `only_new`, …); secrets, HealthEx's address and
+    the proxy come from the environment as they do for the command. Returns how the run ended: `exit_code`, `summary` with all
+    counts, `published.paths` with the files, `stopped_by` where HealthEx or a signal ended it early.
+
+    Raises BatchlinksError (with its `exit_code`) for a roster, option or secret that cannot be used, and when results or
+    ledger cannot be written. Nothing is asked and nothing shown; warnings are counted in the summary.
+    """
+    from batchlinks import batch
+
+    return batch.run(_source(roster), _settings(options), batch.Surroundings())
+
+
+def check(roster: str | Path | RosterBytes, **options: Any) -> "Report":
+    """Do what `batchlinks check` does: the same as `run` without one call. Needs no credentials and no project."""
+    from batchlinks import batch
+
+    return batch.check(_source(roster), _settings(options), batch.Surroundings())
+
+
+def _source(roster: str | Path | RosterBytes) -> Path | RosterBytes:
+    return Path(roster) if isinstance(roster, str) else roster
+
+
+def _settings(options: dict[str, Any]) -> Any:
+    from batchlinks.settings import RunSettings
+
+    paths = {name: Path(options[name]) for name in ("exclude", "output_dir", "ledger") if options.get(name) is not None}
+    return RunSettings(**(options | paths))

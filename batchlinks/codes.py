@@ -69,7 +69,7 @@ class ErrorCode(Enum):
         "unreadable_format",
         Action.FIX,
         "It cannot be told for certain what this cell shows as patient ID. Format the cell as text and type "
-        "the ID as it should be{hint}.",
+        "the ID as it should be (numbers in an .xls or .xlsb file: save it as .xlsx).",
     )
     LOST_DIGITS = (
         "lost_digits",
@@ -175,11 +175,15 @@ class ErrorCode(Enum):
 
 
 DUPLICATE = "duplicate"
+DUPLICATE_ACTION = "nothing to do"
 DUPLICATE_MESSAGE = "The same patient ID as in row {kept_row}, which is the one that was used."
 
 
 class WarningCode(Enum):
-    """Counted in the summary, named with row numbers on standard error. `sentence` has one gap, {rows}."""
+    """Counted in the summary, named with row numbers on standard error.
+
+    `sentence` goes between the number of rows and their row numbers; it stands alone where there are none.
+    """
 
     sentence: str
 
@@ -189,26 +193,22 @@ class WarningCode(Enum):
         member.sentence = sentence
         return member
 
-    NEAR_LENGTH = ("near_length", "IDs are not as long as most others (lost zeros?): {rows}")
-    HIDDEN_ROWS = ("hidden_rows", "rows are hidden or filtered out in the sheet and were read all the same: {rows}")
+    NEAR_LENGTH = ("near_length", "IDs are not as long as most others (lost zeros?)")
+    HIDDEN_ROWS = ("hidden_rows", "rows are hidden or filtered out in the sheet, and were read all the same")
     ENCODING_GUESSED = (
         "encoding_guessed",
-        "the file does not say how its letters are encoded; read as Windows-1252 (--encoding changes that): {rows}",
+        "The file does not say how its letters are encoded, so it was read as Windows-1252 (--encoding changes that)",
     )
-    OTHER_LAST_NAME = (
-        "other_last_name",
-        "duplicates have another last name than the row that was kept: {rows}",
-    )
+    OTHER_LAST_NAME = ("other_last_name", "duplicates have another last name than the row that was kept")
     NO_IDENTITY_COLUMNS = (
         "no_identity_columns",
-        "the same ID stands in several rows, and without name and birth date two people cannot be told from one: "
-        "{rows}",
+        "rows repeat an ID, and without first name and birth date two people cannot be told from one",
     )
     UNNAMED_LINK = (
         "unnamed_link",
-        "links do not name their own patient ID and were used all the same (--strict-links refuses them): {rows}",
+        "links do not name their own patient ID and were used all the same (--strict-links refuses them)",
     )
     OTHER_PROJECT = (
         "other_project",
-        "patients already have a link in another project; check that the project is right: {rows}",
+        "patients already have a link in another project: check that the project is right",
     )

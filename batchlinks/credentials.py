@@ -1,0 +1,51 @@
+"""Secrets: from the environment, from a file that it names, or from the system's keyring. From nowhere else."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from batchlinks.errors import SettingsError
+from batchlinks.healthex.tokens import Credentials
+
+KEYRING_SERVICE = "batchlinks"
+
+
+def read_credentials(environment: Mapping[str, str] = os.environ) -> Credentials:
+    """What signs in to HealthEx. Raises SettingsError when there is nothing, or half of it."""
+    token = read_secret("HEALTHEX_TOKEN", environment)
+    key = read_secret("HEALTHEX_API_KEY", environment)
+    secret = read_secret("HEALTHEX_API_SECRET", environment)
+    if bool(key) != bool(secret):
+        missing = "HEALTHEX_API_SECRET" if key else "HEALTHEX_API_KEY"
+        raise SettingsError(f"{missing} is not set. HealthEx issues the key and the secret together.")
+    if not (token or key):
+        raise SettingsError(
+            "There is nothing to sign in to HealthEx with: set HEALTHEX_API_KEY and HEALTHEX_API_SECRET (or the same "
+            "with _FILE, or keep them in the system's keyring). No account yet? Try `batchlinks demo`."
+        )
+    return Credentials(key=key, secret=secret, token=token)
+
+
+def read_secret(name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """One secret by the name of its variable; "" where it is nowhere. Raises SettingsError for an unreadable file."""
+    if value := environment.get(name, "").strip():
+        return value
+    if path := environment.get(f"{name}_FILE", "").strip():
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"The file that {name}_FILE names cannot be read.") from error
+        if not value:
+            raise SettingsError(f"The file that {name}_FILE names is empty.")
+        return value
+    return _from_keyring(name)
+
+
+def _from_keyring(name: str) -> str:
+    import keyring  # slow to import, and needed only where the environment has nothing
+    import keyring.errors
+
+    try:
+        return (keyring.get_password(KEYRING_SERVICE, name) or "").strip()
+    except (keyring.errors.KeyringError, RuntimeError):
+        return ""  # no keyring on this machine, or a locked one: the same as no secret in it

@@ -1,0 +1,254 @@
+"""One call to HealthEx: an external ID goes out, what came back is a value.
+
+This is the only module that knows the API's addresses, headers and statuses, and the only one that sees httpx's
+exceptions. What is not documented is not relied on: any 2xx may carry the link, bare or JSON-quoted.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import httpx
+
+from batchlinks.errors import Refused, Unreachable
+from batchlinks.healthex.links import read_link
+from batchlinks.healthex.transport import AiohttpTransport
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Which deployment and project links are asked of."""
+
+    api_url: str
+    """Without a slash at its end: `https://api.healthex.io`."""
+
+    link_host: str
+    project_id: str
+
+    @property
+    def token_url(self) -> str:
+        return f"{self.api_url}/v1/auth/token"
+
+    @property
+    def link_url(self) -> str:
+        return f"{self.api_url}/v1/projects/{quote(self.project_id, safe='')}/link"
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A 2xx that carries a link on the link host. Final: the ID is never sent again."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A 4xx about this ID."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    """401: the token is missing, malformed, invalid or expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """429, or 503 with Retry-After: not now."""
+
+    wait_s: float | None
+    """As told by the server; None where it did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadAnswer:
+    """A 2xx or 3xx without a link that can be used. Asked again, since a proxy's page may be gone the next time."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No answer, or one that says that the server failed. Asked again."""
+
+    reason: str
+    reached: bool = True
+    """Whether the server saw the ID at all, as far as can be told."""
+
+
+Answer = Issued | Rejected | Unauthorized | Throttled | BadAnswer | Failed
+
+
+class HealthExApi:
+    """The two calls of the API. Holds connections: use it as an async context manager."""
+
+    def __init__(self, endpoint: Endpoint, *, timeout_s: float) -> None:
+        self.endpoint = endpoint
+        self._transport = AiohttpTransport(endpoint.api_url, timeout_s=timeout_s)
+        self._client = httpx.AsyncClient(transport=self._transport, timeout=None, trust_env=False)  # noqa: S113 the transport bounds each call as a whole
+        self._link_url = httpx.URL(endpoint.link_url)
+        self._token = ""
+        self._headers = httpx.Headers()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def ask_link(self, external_id: str, token: str) -> Answer:
+        """Ask for the link of one external ID. Raises Unreachable when a proxy wants credentials, nothing else."""
+        if token != self._token:
+            self._token, self._headers = token, _headers(token)
+        body = json.dumps({"externalId": external_id}).encode()
+        request = httpx.Request("POST", self._link_url, headers=self._headers, content=body)
+        try:
+            # Past the client: cookies, redirects and hooks, which no call here uses, would double what a call costs.
+            response = await self._transport.handle_async_request(request)
+        except httpx.TransportError as error:
+            return _failure(error)
+        return self._read(response)
+
+    def _read(self, response: httpx.Response) -> Answer:
+        status = response.status_code
+        if 200 <= status < 300:
+            link = read_link(response.text, self.endpoint.link_host)
+            return Issued(link) if link else BadAnswer(_without_link(response))
+        retry_after = seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))
+        match status:
+            case 429:
+                return Throttled(retry_after)
+            case 503 if retry_after is not None:
+                return Throttled(retry_after)
+            case 401:
+                return Unauthorized()
+            case 407:
+                raise _proxy_wants_credentials()
+            case 408 | 425:
+                return Failed(f"answer {status}")
+            case _ if status >= 500:
+                return Failed(f"answer {status}")
+            case _ if status >= 400:
+                return Rejected(status)
+            case _:
+                return BadAnswer(f"answer {status}, a redirect" if status >= 300 else f"answer {status}")
+
+    async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:
+        """A token for the key and secret.
+
+        Raises Refused when they are not accepted, SettingsError when the address is no HealthEx API, Unreachable
+        when a proxy wants credentials.
+        """
+        try:
+            response = await self._client.post(
+                self.endpoint.token_url,
+                json={"apiKey": key, "apiSecret": secret},
+                headers={"Accept": "application/json"},
+                follow_redirects=False,
+            )
+        except httpx.TransportError as error:
+            return _failure(error)
+        status = response.status_code
+        if 200 <= status < 300:
+            return _token_in(response) or Failed("an answer to the sign-in that holds no token")
+        retry_after = seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))
+        if status == 429 or (status == 503 and retry_after is not None):
+            return Throttled(retry_after)
+        if status == 407:
+            raise _proxy_wants_credentials()
+        if status in (408, 425) or status >= 500 or status < 400:
+            return Failed(f"answer {status} to the sign-in")
+        if status == 404:
+            raise Refused(
+                "There is no HealthEx sign-in at this address (answer 404). Check HEALTHEX_API_URL; no link was asked for."
+            )
+        raise Refused(
+            f"HealthEx did not accept the API key and secret (answer {status}). Check HEALTHEX_API_KEY and "
+            "HEALTHEX_API_SECRET."
+        )
+
+    async def server_time(self) -> datetime | None:
+        """The server's clock, from any answer at all; None where it does not tell. Raises httpx.TransportError."""
+        response = await self._client.get(self.endpoint.api_url, follow_redirects=False)
+        if response.status_code == 407:
+            raise _proxy_wants_credentials()
+        return _http_date(response.headers.get("Date"))
+
+    @property
+    def proxy(self) -> str | None:
+        """Address of the proxy that the calls go through, without credentials."""
+        return self._transport.proxy
+
+
+def _headers(token: str) -> httpx.Headers:
+    return httpx.Headers(
+        {"Accept": "application/json", "Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    )
+
+
+def _failure(error: httpx.TransportError) -> Failed:
+    if isinstance(error, httpx.ProxyError):
+        if str(error) == "407":
+            raise _proxy_wants_credentials() from error
+        return Failed(f"the proxy failed ({error})", reached=False)
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return Failed(str(error), reached=False)
+    return Failed(str(error))
+
+
+def _proxy_wants_credentials() -> Unreachable:
+    return Unreachable(
+        "The proxy between this computer and HealthEx wants credentials (answer 407). Set HTTPS_PROXY to "
+        "http://user:password@proxy:port, or ask IT to let this computer through."
+    )
+
+
+def _without_link(response: httpx.Response) -> str:
+    if not response.content.strip():
+        return "an empty answer"
+    if response.content.lstrip()[:1] == b"<":
+        return "a web page instead of a link"
+    return "no link on the expected host"
+
+
+def _token_in(response: httpx.Response) -> str | None:
+    try:
+        answer = response.json()
+    except ValueError:
+        return None
+    token = answer.get("token") if isinstance(answer, dict) else None
+    # Whatever is no plain text would break, or be smuggled into, a header line.
+    return token if isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token else None
+
+
+def seconds_until(retry_after: str | None, date: str | None) -> float | None:
+    """Seconds to wait by a Retry-After header, in seconds or as an HTTP date (RFC 9110, 10.2.3); None without one.
+
+    A date is held against the server's own Date header where there is one, since the clock here may be wrong.
+    """
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    when = _http_date(text)
+    if when is None:
+        return None
+    return max(0.0, (when - (_http_date(date) or datetime.now(UTC))).total_seconds())
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        when = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM: while calls are made they end the run in good order; while files are written they wait."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """What happens when this process is told to stop. Without `installed`, nothing is changed."""
+
+    def __init__(self) -> None:
+        self._react: Callable[[], object] | None = None
+        self.happened = False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take over both signals; for the main thread of a command."""
+        before = {number: signal.signal(number, self._arrived) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def calls(self, react: Callable[[], object]) -> Iterator[None]:
+        """Within, an interruption calls `react` (which may do nothing) instead of raising KeyboardInterrupt."""
+        before, self._react = self._react, react
+        try:
+            yield
+        finally:
+            self._react = before
+
+    def _arrived(self, _number: int, _frame: FrameType | None) -> None:
+        self.happened = True
+        if self._react is None:
+            raise KeyboardInterrupt
+        self._react()

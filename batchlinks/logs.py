@@ -1,0 +1,54 @@
+"""What is said on standard error: sentences for people, or JSON lines for machines. Never a value of a roster.
+
+Libraries say nothing here: at their more talkative levels, HTTP clients log whole addresses.
+"""
+
+import logging
+import sys
+from typing import Any, Literal
+
+import structlog
+
+Level = Literal["quiet", "normal", "verbose"]
+Form = Literal["text", "json"]
+
+_LEVELS = {"quiet": logging.ERROR, "normal": logging.INFO, "verbose": logging.DEBUG}
+_current: Any = None
+
+
+def logger() -> Any:
+    """A structlog logger: `.info("A sentence.", counts=…)`. Says only errors until `configure` was called."""
+    global _current
+    if _current is None:
+        _current = _made("text", "quiet")
+    return _current
+
+
+def configure(form: Form, level: Level, **always: str) -> None:
+    """Set how this process speaks; `always` goes into every JSON line."""
+    global _current
+    _current = _made(form, level).bind(**always)
+
+
+def _made(form: Form, level: Level) -> Any:
+    """A logger of our own: a program that uses batchlinks as a library keeps its structlog as it is."""
+    processors: list[Any] = [structlog.processors.add_log_level]
+    if form == "json":
+        processors += [
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.EventRenamer("message"),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
+    else:
+        processors.append(_sentence)
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+    )
+
+
+def _sentence(_logger: object, _method: str, event: dict[str, Any]) -> str:
+    """The sentence alone; what follows it as keys is for machines."""
+    prefix = {"warning": "Warning: ", "error": "Error: "}.get(event["level"], "")
+    return f"{prefix}{event['event']}"

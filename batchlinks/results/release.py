@@ -1,0 +1,487 @@
+"""How the files of a run get to their place: whole or not at all, and never over a file that someone changed.
+
+A set is the files of one run that share a stem: `NAME.links.xlsx`, `NAME.errors.xlsx` and `NAME.summary.json`.
+The summary is renamed into place last and lists the SHA-256 of the others, so that the next run of the same
+roster knows its own files again and replaces them. Any other set stays, and the new one is `NAME (2)`, `NAME (3)`.
+
+A publish that was killed half-way has left its journal, `.NAME.summary.pending`: it lists the hashes of the files
+that were on their way, and of those that they were to replace, which are therefore known to be ours too.
+
+Files are private to their owner (0600) from their first byte. Windows has no such modes: there they are as private
+as the folder they are in.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Literal, Self
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from batchlinks.errors import BatchlinksError, SettingsError
+
+SummaryKind = Literal["summary", "check"]
+
+_SUFFIXES: Mapping[SummaryKind, tuple[str, ...]] = {
+    "summary": ("links.xlsx", "errors.xlsx", "links.csv", "errors.csv", "duplicates.csv"),
+    "check": ("check.xlsx", "check.csv", "check.duplicates.csv"),
+}
+"""Of the files that a set may have, in any format."""
+
+_LONGEST_NAME = 255
+"""Bytes in a file name that every usual file system takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose results these are. The same roster and project may replace them; no other may."""
+
+    roster: str
+    """Its absolute, resolved path or its address; `-` for standard input."""
+
+    project_id: str | None
+
+    @property
+    def digest(self) -> str:
+        """Recognises the owner in a summary without telling where the roster was."""
+        return hashlib.sha256(json.dumps([self.roster, self.project_id]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where a set now is."""
+
+    paths: Mapping[str, Path]
+    """By suffix, as given to `Release.open`."""
+
+    summary: Path
+    outputs: Mapping[str, str]
+    """File name -> SHA-256 in hex, as in the summary."""
+
+    stem_used: str
+    obstacle: str | None
+    """Why the set could not have the stem it was to have, as in `NAME.links.xlsx was changed …`; None if it has."""
+
+
+def check_folder(folder: Path, *, share_with_group: bool = False) -> None:
+    """Make sure that results can be written into `folder`, by creating it if need be and then a file in it.
+
+    A folder made here, and any above it, is its owner's alone (0700), or 2750 with `share_with_group`; the mode
+    of one that is already there is left alone. Raises SettingsError.
+    """
+    try:
+        _make_folder(folder, 0o2750 if share_with_group else 0o700)
+        with _folder_lock(folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"No results can be written into {folder}: {error.strerror or error}. Mend that, or choose another "
+            "folder with --output-dir."
+        ) from error
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make_folder(folder.parent, mode)
+    try:
+        folder.mkdir(mode)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+    else:
+        folder.chmod(mode)  # mkdir leaves out what the umask says, and the group bit
+
+
+class Release:
+    """A context manager that takes the files of one run and publishes them as a set.
+
+    ```
+    with Release(folder, "patients", owner) as release:
+        with release.open("links.xlsx") as file:
+            write_workbook(file, …)
+        published = release.publish(summary)
+    ```
+
+    Nothing is seen under a final name before `publish`, and no temporary file is left when the context ends.
+    Those of a run that was killed are removed by the next in the same folder, once its process is gone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stem: str,
+        owner: Owner,
+        *,
+        summary_kind: SummaryKind = "summary",
+        share_with_group: bool = False,
+    ) -> None:
+        """Raises SettingsError if `folder` or a name made from `stem` cannot be used."""
+        if len(os.fsencode(_in_set(f"{stem} (99)", "check.duplicates.csv"))) > _LONGEST_NAME:
+            raise SettingsError("The patient list's file name is too long to name results after it. Shorten it.")
+        check_folder(folder, share_with_group=share_with_group)
+        self._folder = folder
+        self._stem = stem
+        self._owner = owner
+        self._kind: SummaryKind = summary_kind
+        self._mode = 0o640 if share_with_group else 0o600
+        self._workspace = _Workspace(folder)
+        self._digests: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        with _explained(self._folder):
+            self._workspace.enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._workspace.leave()
+
+    @contextmanager
+    def open(self, suffix: str) -> Iterator[BinaryIO]:
+        """A new file of the set, such as `links.xlsx`, open for writing and reading and private from the start.
+
+        It belongs to the set once the block ends without an exception. Raises BatchlinksError if it cannot be
+        written.
+        """
+        path = self._workspace.path(suffix)
+        try:
+            with _explained(self._folder), open(path, "x+b", opener=_private) as file:
+                yield file
+                # Read again rather than hashed on the way: a workbook's writer goes back to fill in sizes.
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._digests[suffix] = digest
+
+    def publish(self, summary: Mapping[str, object]) -> Published:
+        """Bring the set to its place and write `summary` (JSON values) beside it, with `outputs` added.
+
+        Raises BatchlinksError if that is not possible. The same command publishes again then, as after a kill.
+        """
+        with _explained(self._folder), _folder_lock(self._folder):
+            first_obstacle: str | None = None
+            for number in count(1):
+                stem = self._stem if number == 1 else f"{self._stem} ({number})"
+                former = _FormerSet.found(self._folder, stem, self._kind, self._owner, self._digests)
+                obstacle = former.obstacle
+                if obstacle is None:
+                    try:
+                        return self._publish_as(stem, former, summary, first_obstacle)
+                    except _InUse as in_use:
+                        obstacle = str(in_use)
+                first_obstacle = first_obstacle or obstacle
+        raise AssertionError("a free stem is always found")
+
+    def _publish_as(
+        self, stem: str, former: "_FormerSet", summary: Mapping[str, object], obstacle: str | None
+    ) -> Published:
+        paths = {suffix: self._folder / _in_set(stem, suffix) for suffix in self._digests}
+        outputs = {path.name: self._digests[suffix] for suffix, path in paths.items()}
+        summary_path = self._folder / _in_set(stem, f"{self._kind}.json")
+        journal_path = _journal_path(self._folder, stem, self._kind)
+
+        sealed = _sealed({**summary, "outputs": outputs, "owner": self._owner.digest})
+        new_summary = self._write("summary", sealed)
+        journal = {"owner": self._owner.digest, "hashes": sorted({*outputs.values(), *former.digests.values()})}
+        self._write("journal", _as_json(journal)).replace(journal_path)
+        _fsync_folder(self._folder)
+
+        try:
+            self._move_into_place(paths)
+        except _InUse:
+            journal_path.unlink()
+            raise
+        for stale in former.digests.keys() - set(paths.values()):
+            stale.unlink(missing_ok=True)
+        _fsync_folder(self._folder)
+        new_summary.chmod(self._mode)
+        new_summary.replace(summary_path)
+        _fsync_folder(self._folder)
+        journal_path.unlink()
+        return Published(paths, summary_path, outputs, stem, obstacle)
+
+    def _move_into_place(self, paths: Mapping[str, Path]) -> None:
+        moved: dict[Path, Path] = {}
+        for suffix, path in paths.items():
+            source = self._workspace.path(suffix)
+            source.chmod(self._mode)
+            try:
+                source.replace(path)
+            except PermissionError as error:
+                if not path.exists():
+                    raise
+                # On Windows a program has opened the file since it was looked at. The set stays together.
+                for back, place in moved.items():
+                    place.replace(back)
+                raise _InUse(_open_elsewhere_words(path)) from error
+            moved[source] = path
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self._workspace.path(name)
+        with open(path, "wb", opener=_private) as file:
+            # JSON knows the halves of surrogate pairs, which file names can have, as escapes.
+            file.write(text.encode("utf-8", "backslashreplace"))
+            file.flush()
+            os.fsync(file.fileno())
+        return path
+
+
+class _InUse(Exception):
+    """A file of the set could not be replaced because a program has it open."""
+
+
+def _in_set(stem: str, suffix: str) -> str:
+    return f"{stem}.{suffix}"
+
+
+def _journal_path(folder: Path, stem: str, kind: SummaryKind) -> Path:
+    return folder / f".{_in_set(stem, kind)}.pending"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BatchlinksError(
+            f"The results could not be written into {folder}: {error.strerror or type(error).__name__}. Mend that "
+            "and run the same command again: no link that was answered is lost."
+        ) from error
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make renames in `folder` outlast a power cut, where the system can."""
+    if sys.platform != "win32":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network file systems cannot
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# --- the set that is there ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _FormerSet:
+    """What stands under a stem already."""
+
+    digests: Mapping[Path, str] = field(default_factory=dict)
+    """Files -> SHA-256, when all of them may be replaced."""
+
+    obstacle: str | None = None
+    """Why they may not, in words that follow a file's name; None if they may."""
+
+    @classmethod
+    def found(cls, folder: Path, stem: str, kind: SummaryKind, owner: Owner, new: Mapping[str, str]) -> "_FormerSet":
+        summary_path = folder / _in_set(stem, f"{kind}.json")
+        summary = _read_json(summary_path)
+        if summary is not None:
+            if not _is_sealed(summary):
+                return cls(obstacle=f"{summary_path.name} was changed since it was written, or is not ours")
+            if summary.get("owner") != owner.digest:
+                return cls(obstacle=f"{summary_path.name} belongs to another roster or project")
+        known = _known_hashes(summary, _read_json(_journal_path(folder, stem, kind)), owner)
+        digests = {}
+        for suffix in sorted({*_SUFFIXES[kind], *new}):
+            path = folder / _in_set(stem, suffix)
+            if not os.path.lexists(path):
+                continue
+            digest = _digest_of(path)
+            if digest is None or digest not in known:
+                return cls(obstacle=f"{path.name} was changed since it was written, or is another roster's")
+            if _is_open_elsewhere(path):
+                return cls(obstacle=_open_elsewhere_words(path))
+            digests[path] = digest
+        return cls(digests)
+
+
+def _known_hashes(summary: Mapping[str, object] | None, journal: Mapping[str, object] | None, owner: Owner) -> set[str]:
+    known: set[str] = set()
+    if summary is not None and isinstance(outputs := summary.get("outputs"), dict):
+        known.update(outputs.values())
+    if journal is not None and journal.get("owner") == owner.digest:
+        hashes = journal.get("hashes")
+        known.update(hashes if isinstance(hashes, list) else ())
+    return known
+
+
+def _read_json(path: Path) -> dict[str, object] | None:
+    """None if the file is not there; empty, and so never ours, if it is anything but a JSON object."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _as_json(content: Mapping[str, object]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+
+
+def _sealed(summary: Mapping[str, object]) -> str:
+    """The summary as JSON, with a digest of itself: an edit by hand shows."""
+    as_read_back = json.loads(json.dumps(summary))
+    return _as_json({**as_read_back, "seal": _seal_of(as_read_back)})
+
+
+def _is_sealed(summary: Mapping[str, object]) -> bool:
+    return summary.get("seal") == _seal_of({key: value for key, value in summary.items() if key != "seal"})
+
+
+def _seal_of(summary: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of(path: Path) -> str | None:
+    """None for what is no plain file or cannot be read: a folder, a symbolic link, another person's file."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _is_open_elsewhere(path: Path) -> bool:
+    """Whether LibreOffice or Excel says so with a file beside it, or Windows by refusing it."""
+    marks = (f".~lock.{path.name}#", f"~${path.name}")
+    if any(path.with_name(mark).exists() for mark in marks):
+        return True
+    if sys.platform == "win32":
+        try:
+            path.open("r+b").close()
+        except PermissionError:
+            return True
+    return False
+
+
+def _open_elsewhere_words(path: Path) -> str:
+    return f"{path.name} is open in another program"
+
+
+# --- temporary files and locks -----------------------------------------------------------------------------
+
+_PREFIX = ".batchlinks-"
+_LOCK_ENDING = ".lock"
+_LOCK_PATIENCE_S = 60.0
+"""For another run to publish in the same folder, which takes it a moment."""
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What some network file systems answer."""
+
+
+class _Workspace:
+    """The temporary files of one release, and a lock that tells the living from the dead.
+
+    All are in the folder of the results, so that a rename brings them to their place, and are named
+    `.batchlinks-TOKEN.…`. The lock is held until the end; the system frees it when the process dies. Where the
+    file system has no locks, the files of a run that was killed stay: nobody can tell that it is dead.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = f"{_PREFIX}{secrets.token_hex(8)}"
+        self._lock: BaseFileLock | None = None
+
+    def path(self, name: str) -> Path:
+        return self._folder / f"{self._name}.{name}"
+
+    def enter(self) -> None:
+        # Under the folder's lock, so that nobody takes the new lock file for a dead one before it is held.
+        with _folder_lock(self._folder):
+            for lock_file in self._folder.glob(f"{_PREFIX}*{_LOCK_ENDING}"):
+                _clear_if_dead(lock_file)
+            self._lock = _acquire(self._lock_file, timeout_s=0, mode=0o600)
+
+    def leave(self) -> None:
+        lock, self._lock = self._lock, None
+        _remove_workspace(self._lock_file)
+        _release(self._lock_file, lock)
+
+    @property
+    def _lock_file(self) -> Path:
+        return self._folder / f"{self._name}{_LOCK_ENDING}"
+
+
+def _clear_if_dead(lock_file: Path) -> None:
+    try:
+        lock = _acquire(lock_file, timeout_s=0, mode=0o600)
+    except (Timeout, OSError):  # alive, or another person's
+        return
+    if lock is not None:
+        _remove_workspace(lock_file)
+        _release(lock_file, lock)
+
+
+def _remove_workspace(lock_file: Path) -> None:
+    """Remove the files of the workspace whose lock file this is, which itself goes last: see `_release`."""
+    workspace = f"{lock_file.name.removesuffix(_LOCK_ENDING)}."
+    with suppress(OSError):
+        for path in lock_file.parent.iterdir():
+            if path.name.startswith(workspace) and path != lock_file:
+                path.unlink()
+
+
+@contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """One publish at a time in a folder. Raises BatchlinksError when another takes more than a minute."""
+    path = folder / ".batchlinks.lock"
+    try:
+        # Open to everyone who may write here: it is empty, and gone in a moment.
+        lock = _acquire(path, timeout_s=_LOCK_PATIENCE_S, mode=0o666)
+    except Timeout as error:
+        raise BatchlinksError(
+            f"Another batchlinks has been writing results into {folder} for over a minute. Run the same command "
+            "again when it is done: no link that was answered is lost."
+        ) from error
+    try:
+        yield
+    finally:
+        _release(path, lock)
+
+
+def _acquire(path: Path, *, timeout_s: float, mode: int) -> BaseFileLock | None:
+    """The lock, held, with its file at `path`; None where the file system has no locks.
+
+    A lock that is the mere presence of a file would be no help there: a killed run would lock out all later ones.
+    """
+    lock = FileLock(path, timeout=timeout_s, mode=mode, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
+    return lock
+
+
+def _release(path: Path, lock: BaseFileLock | None) -> None:
+    """Free the lock and remove its file. Who waits for it sees that the file is gone and makes a new one."""
+    with suppress(OSError):  # Windows keeps what is open; the next one removes it
+        path.unlink()
+    if lock is not None:
+        lock.release()

@@ -1,0 +1,79 @@
+"""What a run came to, in counts: the summary file, and the line in the audit log. No external ID in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from batchlinks.errors import BatchlinksError, ExitCode
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts of one run or check. `linked` counts rows that have a link; for a check, rows that could be sent."""
+
+    run_id: str
+    version: str
+    started_at: datetime
+    check: bool
+    roster: str = ""
+    roster_sha256: str = ""
+    project_id: str | None = None
+    id_column: str = ""
+    rows: int = 0
+    linked: int = 0
+    duplicates: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    finished_at: datetime | None = None
+    written: int = 0
+    requested: int = 0
+    reused: int = 0
+    calls: int = 0
+    retries: int = 0
+    exit_code: ExitCode = ExitCode.DONE
+    outputs: dict[str, str] = field(default_factory=dict)
+    """Name -> SHA-256 of each file; known once they are in place."""
+
+    def reconcile(self) -> None:
+        """Every row is accounted for once, or no file is released. Raises BatchlinksError."""
+        if self.rows != self.linked + self.duplicates + sum(self.errors.values()):
+            raise BatchlinksError(
+                f"The counts do not add up ({self.rows} rows; {self.linked} linked, {self.duplicates} duplicates, "
+                f"{sum(self.errors.values())} refused), so no file was written. This is a defect in batchlinks; "
+                "answers are kept in the ledger."
+            )
+
+    def as_json(self) -> dict[str, object]:
+        """As the summary file holds it, without `outputs`, which the release adds."""
+        common: dict[str, object] = {
+            "run_id": self.run_id,
+            "version": self.version,
+            "roster": self.roster,
+            "roster_sha256": self.roster_sha256,
+            "project_id": self.project_id,
+            "id_column": self.id_column,
+            "started_at": _utc(self.started_at),
+            "finished_at": _utc(self.finished_at) if self.finished_at else None,
+            "rows": self.rows,
+        }
+        if self.check:
+            common |= {"sendable": self.linked}
+        else:
+            common |= {
+                "linked": self.linked,
+                "written": self.written,
+                "requested": self.requested,
+                "reused": self.reused,
+            }
+        return common | {
+            "duplicates": self.duplicates,
+            "errors": dict(self.errors),
+            "warnings": dict(self.warnings),
+            "calls": self.calls,
+            "retries": self.retries,
+            "exit_code": int(self.exit_code),
+        }
+
+
+def _utc(when: datetime) -> str:
+    return when.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,74 @@
+"""The process that reads one roster: a request on standard input, the table on standard output.
+
+It is started by `batchlinks.roster.reading`. It holds no secret but a workbook's password, which arrives with the
+request, and it dies at its memory limit rather than take the machine along.
+"""
+
+import gc
+import hashlib
+import json
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from batchlinks.errors import RosterError, SettingsError
+from batchlinks.roster import ReadOptions
+from batchlinks.roster.file_kind import FileKind, file_kind
+from batchlinks.roster.guard import limit_memory
+from batchlinks.roster.transfer import TableWriter
+
+
+def main() -> None:
+    gc.disable()  # millions of cells and no cycles among them: looking for some costs a quarter of the time
+    writer = TableWriter(sys.stdout.buffer)
+    try:
+        _serve(sys.stdin.buffer, writer)
+    except (RosterError, SettingsError) as error:
+        writer.fail(error)
+    except MemoryError:
+        writer.fail(
+            RosterError("The file would expand beyond reason when it is read. Copy the patient list into a new file.")
+        )
+    except Exception as error:  # what it says may quote patients, so only its place is told
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        writer.fail(
+            RosterError(
+                "The file cannot be read: it is damaged or unusual. Open it in Excel, copy the patient list into a new "
+                f"workbook, and use that ({type(error).__name__}, {Path(place.filename).name}, line {place.lineno})."
+            )
+        )
+
+
+def _serve(source: IO[bytes], writer: TableWriter) -> None:
+    request = json.loads(source.readline())
+    name, options = str(request["name"]), ReadOptions(**request["options"])
+    content = source.read(request["length"]) if "length" in request else _content_of(Path(request["path"]))
+    sha256 = hashlib.sha256(content).hexdigest()
+    kind, content = file_kind(name, content, password=options.password)
+    if kind is FileKind.TEXT:
+        from batchlinks.roster.delimited import read_delimited
+
+        limit_memory(3 * len(content))
+        facts = read_delimited(name, content, options, writer)
+    elif kind is FileKind.ODS:
+        from batchlinks.roster.opendocument import read_opendocument
+
+        facts = read_opendocument(name, content, options, writer)
+    else:
+        from batchlinks.roster.workbook import read_workbook
+
+        facts = read_workbook(name, content, kind, options, writer)
+    writer.finish(replace(facts, sha256=sha256))
+
+
+def _content_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RosterError(f"{path.name} cannot be opened: {error.strerror}.") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Where the table starts: which of the first rows of a sheet or a file is its header.
+
+A roster may have title lines, a run date, or headers of groups of columns above its header. The header is a row of
+labels that spans the table; the rows below it hold values. A wrong guess would turn patients into titles, so rows
+above a header that look like patients are refused, never passed over.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from batchlinks.errors import RosterError, SettingsError
+from batchlinks.roster.header_words import key
+
+PREVIEW_ROWS = 200
+"""Rows that the decision is made on."""
+
+IdHeaders = Callable[[Sequence[str]], Sequence[int]]
+"""Positions of the headers that may be those of an ID column."""
+
+_MIN_FILL = 0.6  # share of the table's columns that a header row has at least
+_MAX_VALUES = 0.2  # share of a header row's cells that may look like values: `2024`, `90-day`
+_MAX_LABEL = 200  # characters; longer is prose
+
+_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad"))
+_VALUE = re.compile(
+    r"""
+      [\d\s\-/.,:()+\#%$*]*\d[\d\s\-/.,:()+\#%$*]*          # a number, a date, a phone number
+    | \d{1,2}[-\ /.]?[a-z]{3,9}[-\ /.,]*\d{2,4}               # 5-Jan-1980
+    | [a-z]{3,9}\.?\ \d{1,2},\ \d{4}                          # January 5, 1980
+    | \S*\d{3}\S*                                             # MRN001234
+    | \d+[a-z]{0,3}                                        # 12A
+    | \S+@\S+\.\S+
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRow:
+    """One of the first rows: its number as a spreadsheet shows it, and its cells as text, all from column A on."""
+
+    number: int
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the table starts."""
+
+    header_row: int
+    """0 where the table has no header."""
+
+    headers: tuple[str, ...]
+    """Cleaned; for a table without a header, "" for each column."""
+
+    @property
+    def first_row(self) -> int:
+        """Number of the first row that can be a patient."""
+        return self.header_row + 1
+
+
+def clean_header(text: str) -> str:
+    """Without line breaks, invisible characters and white space around; runs of white space become one space."""
+    return " ".join(text.translate(_INVISIBLE).split())
+
+
+def find_start(rows: Sequence[PreviewRow], *, id_headers: IdHeaders, id_column: str | None = None) -> Start | None:
+    """Where the table among `rows` (the first ones, blank rows left out) starts; None where there is no table.
+
+    With `id_column`, the header is the first row that holds it, where there is one. Raises `NoHeader` when rows
+    above the header, or the very first row, look like patients.
+    """
+    rows = [row for row in rows if not is_blank(row.cells)]
+    body = _Body.of(rows)
+    above = list(takewhile(lambda row: not body.resembles(row), rows))
+    if id_column is not None:
+        holding = next((row for row in above if holds_column(row.cells, id_column)), None)
+        if holding is not None:
+            return _start_at(holding)
+    candidates = [row for row in above if _is_labels(row) and _filled(row) >= _MIN_FILL * body.columns]
+    chosen = _best(candidates, id_headers)
+    if chosen is None:
+        if body.value_columns:
+            raise NoHeader
+        return None
+    if not body.value_columns and _filled(chosen) == 1 and not _ids(chosen, id_headers):
+        return None  # a remark; a roster without patients has more headers, or that of an ID
+    return _start_at(chosen)
+
+
+class NoHeader(Exception):
+    """There is a table, but its first rows look like patients."""
+
+
+def no_header(name: str, sheet: str | None) -> RosterError:
+    """For a table whose first rows look like patients."""
+    where = f"{name}, sheet '{sheet}'" if sheet else name
+    return RosterError(
+        f"{where}: no row of column headers was found above the patients. If there is one, name its row with "
+        "--header-row; if the list has none, use --header-row 0 and --id-column with the column's letter (A)."
+    )
+
+
+def no_table(name: str) -> RosterError:
+    """For a file in which no table was found."""
+    return RosterError(
+        f"{name}: no table was found, that is, no row of column headers with patients below it in the first "
+        f"{PREVIEW_ROWS} rows. Name the row of the headers with --header-row."
+    )
+
+
+def start_at_row(rows: Sequence[PreviewRow], header_row: int) -> Start:
+    """The start that the user named; `rows` reach at least to it. Raises `SettingsError` when nothing is there."""
+    if header_row == 0:
+        return Start(0, ("",) * max((len(row.cells) for row in rows), default=0))
+    named = next((row for row in rows if row.number == header_row), None)
+    if named is None or not _filled(named):
+        raise SettingsError(f"--header-row {header_row}: there is nothing in row {header_row}.")
+    return _start_at(named)
+
+
+def holds_column(cells: Sequence[str], id_column: str) -> bool:
+    """Whether `cells`, as headers, hold the column `id_column`, or every part of one such as `A+B`."""
+    headers = {_folded(cell) for cell in cells} - {""}
+    return _folded(id_column) in headers or (
+        "+" in id_column and all(_folded(part) in headers for part in id_column.split("+"))
+    )
+
+
+def is_filled(cell: str) -> bool:
+    """Whether a person sees something in `cell`."""
+    return bool(cell) and not cell.isspace()
+
+
+def is_blank(cells: Iterable[object]) -> bool:
+    """Whether a person sees nothing in `cells`: text, numbers, dates."""
+    # A loop, since nearly always the first cell decides, a million times over.
+    for cell in cells:  # noqa: SIM110 - the same as all(…), at half the price
+        if cell != "" and not (isinstance(cell, str) and cell.isspace()):
+            return False
+    return True
+
+
+def _folded(text: str) -> str:
+    cleaned = clean_header(text)
+    return key(cleaned) or cleaned.casefold()
+
+
+def _start_at(row: PreviewRow) -> Start:
+    return Start(row.number, tuple(clean_header(cell) for cell in row.cells))
+
+
+def _filled(row: PreviewRow) -> int:
+    return sum(is_filled(cell) for cell in row.cells)
+
+
+def _is_value(cell: str) -> bool:
+    return _VALUE.fullmatch(cell.strip()) is not None
+
+
+def _is_labels(row: PreviewRow) -> bool:
+    filled = [cell for cell in row.cells if is_filled(cell)]
+    values = sum(_is_value(cell) for cell in filled)
+    return values <= _MAX_VALUES * len(filled) and all(len(cell) <= _MAX_LABEL for cell in filled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """The rows of a table that hold values, as far as they can be told before the header is known."""
+
+    columns: int
+    """How many columns are filled in at least half of the rows."""
+
+    value_columns: frozenset[int]
+    """Those that hold numbers, dates or identifiers in most rows."""
+
+    @classmethod
+    def of(cls, rows: Sequence[PreviewRow]) -> "_Body":
+        widest = sorted(_filled(row) for row in rows)
+        usual = widest[len(widest) // 2] if widest else 0
+        body = [row for row in rows if _filled(row) >= usual / 2 and any(map(_is_value, row.cells))]
+        # Titles above a short table can be as many as its rows.
+        body = body[len(body) // 4 :]
+        width = max((len(row.cells) for row in body), default=0)
+        often, values = 0, set()
+        for index in range(width):
+            column = [row.cells[index] for row in body if index < len(row.cells) and is_filled(row.cells[index])]
+            often += 2 * len(column) >= len(body)
+            if column and 2 * sum(map(_is_value, column)) >= len(column) and 4 * len(column) >= len(body):
+                values.add(index)
+        return cls(often, frozenset(values))
+
+    def resembles(self, row: PreviewRow) -> bool:
+        """Whether `row` is as full as the body and holds values in at least half of the columns where it does."""
+        if 2 * _filled(row) < self.columns:
+            return False
+        same = sum(1 for index in self.value_columns if index < len(row.cells) and _is_value(row.cells[index]))
+        return bool(same) and 2 * same >= len(self.value_columns)
+
+
+def _best(candidates: Sequence[PreviewRow], id_headers: IdHeaders) -> PreviewRow | None:
+    """Of the rows of labels above the body: those with the header of an ID column first, then the fullest.
+
+    Of equals the first, since the second may be a patient without any digit; but the last of single cells, of which
+    the upper ones are titles.
+    """
+    with_id = [row for row in candidates if _ids(row, id_headers)]
+    pool = with_id or candidates
+    if not pool:
+        return None
+    fullest = max(map(_filled, pool))
+    equals = [row for row in pool if _filled(row) == fullest]
+    return equals[-1] if fullest == 1 else equals[0]
+
+
+def _ids(row: PreviewRow, id_headers: IdHeaders) -> Sequence[int]:
+    return id_headers([clean_header(cell) for cell in row.cells])

@@ -1,0 +1,34 @@
+"""A plain list of IDs in a file: one a line, or a table with an ID column (an exclude list)."""
+
+from pathlib import Path
+
+from batchlinks.errors import RosterError
+from batchlinks.roster import ReadOptions, read_roster
+from batchlinks.roster.id_column import choose_id_column
+from batchlinks.roster.table import CellKind
+
+
+def read_id_list(path: Path, *, id_column: str | None = None) -> list[tuple[int, str, int]]:
+    """Row number, text and `CellKind` of each entry, in order; blank ones are left out.
+
+    A file with one column is taken whole: a header in it is an entry that no patient has. Raises RosterError for a file
+    that cannot be read, or whose ID column is not certain.
+    """
+    plain = read_roster(path, ReadOptions(header_row=0))
+    if len(plain.headers) == 1:
+        table, column = plain, 0
+    else:
+        table = read_roster(path, ReadOptions(id_column=id_column))
+        choice = choose_id_column(table, id_column)
+        if len(choice.parts) != 1:
+            raise RosterError(
+                f"{path.name}: IDs joined from two columns cannot be read from a list; make it one column."
+            )
+        column = choice.parts[0]
+    kinds = table.kinds.get(column)
+    texts = table.column(column).to_pylist()
+    return [
+        (int(table.row_numbers[position]), text, CellKind.TEXT if kinds is None else int(kinds[position]))
+        for position, text in enumerate(texts)
+        if text.strip()
+    ]

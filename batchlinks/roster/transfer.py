@@ -1,0 +1,169 @@
+"""How a table travels from the process that reads the file to the one that asked for it.
+
+On the reader's standard output stand, one after the other: a line of JSON that says how many columns follow, the
+rows as an Arrow stream, and a line of JSON with the facts that are known only at the end. A line that holds an
+error may stand in place of either. Nothing of it ever goes through a file.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlinks.errors import RosterError, SettingsError
+from batchlinks.roster.table import CellKind, Table
+
+BATCH_ROWS = 16_384
+"""Rows that are held as Python objects at a time."""
+
+Kinds = npt.NDArray[np.int8]
+
+_ERRORS: Mapping[str, type[RosterError] | type[SettingsError]] = {"roster": RosterError, "settings": SettingsError}
+_LINE_LIMIT = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a table besides its cells; the fields mean what they mean in `Table`."""
+
+    headers: list[str]
+    sha256: str = ""
+    sheet: str | None = None
+    header_row: int = 0
+    encoding: str | None = None
+    encoding_guessed: bool = False
+    separator: str | None = None
+    hidden_rows: list[int] = field(default_factory=list)
+    misfits: list[tuple[int, list[str]]] = field(default_factory=list)
+
+
+class TableWriter:
+    """The sending side."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self._stream: pa.RecordBatchStreamWriter | None = None
+        self._schema = pa.schema([])
+        self.rows = 0
+        """Rows sent so far."""
+
+    def begin(self, columns: int) -> None:
+        """Announce a table of `columns` columns."""
+        fields = [pa.field(str(index), pa.string()) for index in range(columns)]
+        fields += [pa.field(f"kind {index}", pa.int8()) for index in range(columns)]
+        self._schema = pa.schema([*fields, pa.field("row", pa.int32())])
+        _write_line(self._out, {"columns": columns})
+        self._stream = pa.ipc.new_stream(self._out, self._schema)
+
+    def write(
+        self, numbers: Sequence[int], columns: Sequence[Sequence[str]], kinds: Mapping[int, Kinds] | None = None
+    ) -> None:
+        """Send rows: their numbers, the text of each column, and the kinds of the columns that hold not only text."""
+        assert self._stream is not None  # noqa: S101 - `begin` comes first
+        text_only = pa.array(np.zeros(len(numbers), dtype=np.int8))
+        kinds = kinds or {}
+        arrays = [pa.array(column, pa.string()) for column in columns]
+        arrays += [pa.array(kinds[index]) if index in kinds else text_only for index in range(len(columns))]
+        arrays.append(pa.array(numbers, pa.int32()))
+        self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self.rows += len(numbers)
+
+    def finish(self, facts: Facts) -> None:
+        """End the table."""
+        self._end_of_rows()
+        _write_line(self._out, {"facts": asdict(facts)})
+
+    def fail(self, error: RosterError | SettingsError) -> None:
+        """Send `error` in place of what was still to come."""
+        self._end_of_rows()
+        kind = "settings" if isinstance(error, SettingsError) else "roster"
+        _write_line(self._out, {"error": kind, "message": str(error)})
+
+    def _end_of_rows(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def receive_table(source: IO[bytes], name: str) -> Table | None:
+    """The table that a `TableWriter` sends through `source`; None when the sender went away before its end.
+
+    Raises the error that was sent in place of a table.
+    """
+    opening = _read_line(source)
+    if opening is None:
+        return None
+    try:
+        with pa.ipc.open_stream(source) as stream:
+            received = pa.Table.from_batches(list(stream), schema=stream.schema)
+    except (pa.ArrowException, OSError, EOFError):
+        return None
+    closing = _read_line(source)
+    if closing is None:
+        return None
+    facts = closing["facts"]
+    assert isinstance(facts, dict)  # noqa: S101 - for the type checker
+    return _table(received, Facts(**facts), name)
+
+
+def _table(received: pa.Table, facts: Facts, name: str) -> Table:
+    first, last = _used_columns(received, facts.headers)
+    kinds: dict[int, Kinds] = {}
+    for index in range(first, last):
+        kind = received.column(f"kind {index}").to_numpy()
+        if np.any(kind != CellKind.TEXT):
+            kinds[index - first] = kind
+    cells = received.select([str(index) for index in range(first, last)])
+    return Table(
+        headers=tuple(facts.headers[first:last]),
+        cells=cells.rename_columns([str(index) for index in range(last - first)]),
+        row_numbers=received.column("row").to_numpy(),
+        kinds=kinds,
+        misfits={position: tuple(fields) for position, fields in facts.misfits},
+        name=name,
+        sha256=facts.sha256,
+        sheet=facts.sheet,
+        header_row=facts.header_row,
+        encoding=facts.encoding,
+        encoding_guessed=facts.encoding_guessed,
+        separator=facts.separator,
+        hidden_rows=tuple(facts.hidden_rows),
+    )
+
+
+def _used_columns(received: pa.Table, headers: Sequence[str]) -> tuple[int, int]:
+    """First and last (exclusive) of the columns, without those at the edges that have no header and no value.
+
+    A list without a header keeps all its columns up to the last used one, so that letters go on meaning what
+    they mean in the spreadsheet.
+    """
+    used = [bool(header) or _has_something(received, index) for index, header in enumerate(headers)]
+    first = used.index(True) if any(headers) else 0
+    last = len(used) - used[::-1].index(True) if any(used) else 0
+    return first, last
+
+
+def _has_something(received: pa.Table, index: int) -> bool:
+    lengths = pc.binary_length(received.column(str(index)))
+    has_text = bool((pc.max(lengths).as_py() or 0) > 0)
+    return has_text or bool(np.any(received.column(f"kind {index}").to_numpy() != CellKind.TEXT))
+
+
+def _write_line(out: IO[bytes], message: Mapping[str, object]) -> None:
+    out.write(json.dumps(message).encode() + b"\n")
+    out.flush()
+
+
+def _read_line(source: IO[bytes]) -> dict[str, object] | None:
+    line = source.readline(_LINE_LIMIT)
+    if not line.endswith(b"\n"):
+        return None
+    message: dict[str, object] = json.loads(line)
+    if "error" in message:
+        raise _ERRORS[str(message["error"])](str(message["message"]))
+    return message

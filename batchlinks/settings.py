@@ -1,0 +1,245 @@
+"""Every option of a run, once: its name, default, help and kind; and where its value comes from.
+
+The command line, the environment, `batchlinks.toml` and Python callers all read this table. The order is: flag,
+environment (`BATCHLINKS_` and the option's name), `batchlinks.toml`, default.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from batchlinks.errors import SettingsError
+
+DEFAULT_API_URL = "https://api.healthex.io"
+DEFAULT_LINK_HOST = "app.healthex.io"
+CONFIG_NAME = "batchlinks.toml"
+
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+_SECRETS = re.compile(r"(?:^|[-_])(?:api[-_]?key|api[-_]?secret|secret|token|password|passwd)(?:$|[-_])", re.IGNORECASE)
+
+
+class Group(Enum):
+    """The two parts of a command's help."""
+
+    EVERYDAY = "Everyday options"
+    IT = "Options for IT"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What the command line and the documentation need to know of one setting."""
+
+    help: str
+    group: Group
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    above: float | None = None
+    variables: tuple[str, ...] = ()
+    """Environment variables that it is read from besides `BATCHLINKS_` and its name."""
+
+    only_run: bool = False
+    """Whether `check` does without it."""
+
+
+def _option(default: Any, help: str, group: Group = Group.EVERYDAY, **more: Any) -> Any:  # noqa: A002 the word that fits
+    """A field that knows its option. Returns Any, as `dataclasses.field` does: the annotation beside it says the type."""
+    return field(default=default, metadata=MappingProxyType({"option": Option(help, group, **more)}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What `run` and `check` can be told. Names are those of the options, with underscores."""
+
+    project_id: str | None = _option(
+        None, "HealthEx project that the links are for.", metavar="ID", variables=("HEALTHEX_PROJECT_ID",)
+    )
+    project: str | None = _option(
+        None, "The same by a name from a [[project]] table in batchlinks.toml.", metavar="NAME"
+    )
+    id_column: str | None = _option(
+        None, "Header of the column with the patient ID; A+B joins two columns.", metavar="NAME"
+    )
+    id_join: str = _option("", "Text between the parts of a joined ID.", Group.IT, metavar="TEXT")
+    sheet: str | None = _option(None, "Sheet that holds the patient list.", metavar="NAME")
+    header_row: int | None = _option(
+        None,
+        "Row with the column headers; 0: there is none, and --id-column is a letter or number.",
+        metavar="N",
+        minimum=0,
+    )
+    encoding: str | None = _option(None, "Encoding of a CSV file.", Group.IT, metavar="NAME")
+    id_pattern: str | None = _option(None, "Regular expression for a whole ID.", Group.IT, metavar="REGEX")
+    id_width: int | None = _option(None, "Digits of an all-digit ID; gives lost zeros back.", metavar="N", minimum=1)
+    any_length: bool = _option(False, "Short all-digit IDs are right as they are.")
+    exclude: Path | None = _option(None, "List of IDs never to be sent (opted out, deceased).", metavar="FILE")
+    output_dir: Path | None = _option(None, "Folder for the results; else the patient list's own.", metavar="DIR")
+    format: Literal["xlsx", "csv"] = _option("xlsx", "Kind of the result files.", choices=("xlsx", "csv"))
+    columns: str | None = _option(
+        None,
+        "Columns that staff get, in this order, with commas between; else all but Social Security numbers.",
+        metavar="A,B,…",
+    )
+    link_column: str = _option("link", "Name of the new column.", metavar="NAME", only_run=True)
+    link_dates: bool = _option(False, "Add the columns link_issued_on and link_is_new.", only_run=True)
+    keep_duplicates: bool = _option(False, "Give every row of a duplicate the link.")
+    only_new: bool = _option(
+        False, "Leave out patients who stood in an earlier links workbook of this project.", only_run=True
+    )
+    limit: int | None = _option(
+        None, "Send only the first N patients that can be sent.", metavar="N", minimum=1, only_run=True
+    )
+    concurrency: int = _option(64, "Calls in flight at most.", Group.IT, metavar="N", minimum=1, only_run=True)
+    rate: float | None = _option(None, "Calls a second at most.", Group.IT, metavar="N", above=0, only_run=True)
+    max_attempts: int = _option(8, "Calls for one ID at most.", Group.IT, metavar="N", minimum=1, only_run=True)
+    timeout: float = _option(30.0, "Seconds for one call.", Group.IT, metavar="S", above=0)
+    patience: float = _option(
+        120.0, "Seconds to go on while nothing gets through.", Group.IT, metavar="S", above=0, only_run=True
+    )
+    strict_links: bool = _option(False, "Refuse every link that does not name its own ID.", Group.IT, only_run=True)
+    ledger: Path | None = _option(None, "Where the links already made are recorded.", Group.IT, metavar="PATH")
+    no_ledger: bool = _option(False, "Run without that record.", Group.IT)
+    refresh: bool = _option(False, "Ask again for all; links sent before may stop working.", Group.IT, only_run=True)
+    share_with_group: bool = _option(False, "Let the group read the results.", Group.IT)
+
+
+def option_of(name: str) -> Option:
+    """What is known of the option of this name (with underscores)."""
+    for entry in fields(RunSettings):
+        if entry.name == name:
+            option: Option = entry.metadata["option"]
+            return option
+    raise KeyError(name)
+
+
+def validated(settings: RunSettings) -> RunSettings:
+    """The settings, if they make sense together. Raises SettingsError."""
+    if settings.project is not None and settings.project_id is not None:
+        raise SettingsError("--project and --project-id name the project twice. Give one of them.")
+    if settings.id_width is not None and settings.any_length:
+        raise SettingsError("--id-width and --any-length contradict each other. Give one of them.")
+    if settings.no_ledger and (settings.only_new or settings.ledger is not None):
+        raise SettingsError("--no-ledger cannot be used with --ledger or --only-new, which need the ledger.")
+    if settings.id_pattern is not None:
+        try:
+            re.compile(settings.id_pattern)
+        except re.error as error:
+            raise SettingsError(f"--id-pattern is not a regular expression: {error}.") from error
+    return settings
+
+
+# --- batchlinks.toml ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What `batchlinks.toml` says: options by name (with underscores), and projects by name."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    projects: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_config(path: Path | None, known: Collection[str]) -> Config:
+    """The file named by --config, or `batchlinks.toml` in the current folder, or nothing.
+
+    `known` are the names of all options. Raises SettingsError for a file that cannot be read, a key that is no
+    option, or a secret.
+    """
+    if path is None:
+        path = Path(CONFIG_NAME)
+        if not path.is_file():
+            return Config()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {_place(error)}.") from error
+    projects = _projects(content.pop("project", []), path)
+    options = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if _SECRETS.search(key):
+            raise SettingsError(f"{path} holds a secret ({key}). Secrets come from HEALTHEX_API_KEY and its like only.")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0].replace('_', '-')}?" if near else ""
+            raise SettingsError(f"{path} has a key that is no option: {key}.{hint}")
+        options[name] = value
+    return Config(options, projects)
+
+
+def is_secret_option(name: str) -> bool:
+    """Whether somebody tries to give a secret as an option."""
+    return _SECRETS.search(name.lstrip("-")) is not None
+
+
+def _place(error: Exception) -> str:
+    """Where TOML stopped making sense; never what stands there."""
+    found = re.search(r"at line (\d+), column (\d+)", str(error))
+    return f"line {found[1]}, column {found[2]}" if found else "it is no UTF-8 text, or ends too soon"
+
+
+def _projects(tables: Any, path: Path) -> dict[str, str]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise SettingsError(f'{path}: "project" is a table: [[project]], with name and project-id.')
+    projects = {}
+    for table in tables:
+        entry = {key.replace("-", "_"): value for key, value in table.items()}
+        if set(entry) != {"name", "project_id"} or not all(isinstance(value, str) for value in entry.values()):
+            raise SettingsError(f"{path}: each [[project]] has two texts, name and project-id, and nothing else.")
+        projects[entry["name"]] = entry["project_id"]
+    return projects
+
+
+def chosen_project(settings: RunSettings, config: Config) -> str | None:
+    """The project ID, by itself or by its name. Raises SettingsError for an unknown name."""
+    if settings.project is None:
+        return settings.project_id
+    if settings.project not in config.projects:
+        names = ", ".join(sorted(config.projects)) or "none"
+        raise SettingsError(f"No [[project]] in batchlinks.toml is named {settings.project}; there is: {names}.")
+    return config.projects[settings.project]
+
+
+# --- which deployment -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where HealthEx is: its own address, or another deployment of it."""
+
+    api_url: str = DEFAULT_API_URL
+    link_host: str = DEFAULT_LINK_HOST
+
+
+def deployment(environment: Mapping[str, str] = os.environ) -> Deployment:
+    """From HEALTHEX_API_URL and HEALTHEX_LINK_HOST. Raises SettingsError for one that cannot be used."""
+    url = (environment.get("HEALTHEX_API_URL") or DEFAULT_API_URL).strip().rstrip("/")
+    host = (environment.get("HEALTHEX_LINK_HOST") or DEFAULT_LINK_HOST).strip()
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
+        usable = usable and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError("HEALTHEX_API_URL is not an address such as https://api.healthex.io.")
+    if parts.username or parts.password:
+        raise SettingsError("HEALTHEX_API_URL holds a user name or password. Leave them out.")
+    if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+        raise SettingsError(
+            "HEALTHEX_API_URL begins with http://, so patient IDs would travel in clear. Use https:// "
+            "(http:// is for this computer only)."
+        )
+    if not re.fullmatch(r"[A-Za-z0-9.-]+(?::\d+)?", host):
+        raise SettingsError("HEALTHEX_LINK_HOST is not the name of a host such as app.healthex.io.")
+    return Deployment(url, host)

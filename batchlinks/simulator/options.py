@@ -1,0 +1,164 @@
+"""What the stand-in can be told: each option with its default, its unit and the sentence that explains it."""
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args, get_origin
+
+from batchlinks.errors import SettingsError
+
+SHARE_SUFFIX = "_share"
+
+
+def _option(default: object, sentence: str, unit: str = "", *, private: bool = False) -> Any:
+    """A field whose metadata holds `help`, `unit` and `private`, so that a command line can be made from it.
+
+    What is `private` must not be an argument, where every process of the machine can read it, and is not
+    printed either. Returns Any, as `dataclasses.field` does: the annotation beside it says the type.
+    """
+    return field(default=default, repr=not private, metadata={"help": sentence, "unit": unit, "private": private})
+
+
+def _share(sentence: str) -> Any:
+    return _option(0.0, f"{sentence}, as a share of all calls", "0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorOptions:
+    """How the stand-in answers. The defaults are a HealthEx without faults or limits.
+
+    The fault shares exclude one another: a call meets at most one fault, so together they are at most 1.
+    Which one is decided by `seed`, the external ID and the number of the attempt, so a run can be repeated
+    exactly, and an ID that failed may succeed when it is sent again. Raises `SettingsError` for values
+    without sense.
+    """
+
+    seed: int = _option(0, "decides which calls meet a fault, and signs links")
+
+    # Who may ask, and for what.
+    api_key: str = _option("simulator-key", "API key that is accepted")
+    api_secret: str = _option("simulator-secret", "API secret that is accepted", private=True)
+    projects: tuple[str, ...] = _option(("demo-project",), "active projects")
+    inactive_projects: tuple[str, ...] = _option(("inactive-project",), "projects that are known but not active")
+    inactive_status: int = _option(403, "answer to a link call for an inactive project", "HTTP status")
+
+    # What a link and its answer look like. The documentation leaves all of this open, but it shows the
+    # external ID in xid as it stands: hence "raw".
+    link_host: str = _option("app.healthex.invalid", "host that links lead to")
+    success_status: int = _option(200, "answer that carries a link", "HTTP status")
+    body_format: Literal["json", "text"] = _option("json", "link as a quoted JSON string or as bare text")
+    content_type: str | None = _option(None, "Content-Type of a link, whatever its format (default: as its format)")
+    xid_encoding: Literal["raw", "percent", "plus"] = _option(
+        "raw",
+        "special characters in xid: as they stand, percent-encoded, or percent-encoded with + for a space",
+    )
+    fresh_links: bool = _option(False, "a second call for the same ID gets a new link instead of the same")
+
+    # How long it takes, and how much it takes.
+    latency_ms: float = _option(0.0, "wait before the answer to a link call that is within the limits", "milliseconds")
+    jitter_ms: float = _option(0.0, "further wait, evenly spread between 0 and this", "milliseconds")
+    rate: float | None = _option(None, "link calls that are let through in the long run", "calls a second")
+    burst: int = _option(50, "link calls that are let through at once after a pause, where there is a rate", "calls")
+    in_flight_limit: int | None = _option(None, "calls at the same time, beyond which one is refused", "calls")
+    refusal_status: int = _option(429, "answer to a call over the limit, 429 or 503", "HTTP status")
+    retry_after: Literal["seconds", "date", "none"] = _option("seconds", "form of Retry-After in a refusal")
+    retry_after_s: float | None = _option(
+        None, "what Retry-After says (default: the whole seconds until a call is let through)", "seconds"
+    )
+    retry_after_share: float = _option(1.0, "refusals that carry Retry-After, as a share of all refusals", "0 to 1")
+
+    # Faults of the connection.
+    drop_share: float = _share("connections closed instead of an answer")
+    hang_share: float = _share("calls never answered")
+    truncate_share: float = _share("answers that break off before their Content-Length")
+
+    # Answers that are not a link.
+    server_error_share: float = _share("500, 502, 503 (without Retry-After) and 504 in turn")
+    request_timeout_share: float = _share("408")
+    too_early_share: float = _share("425")
+    proxy_auth_share: float = _share("407, as a proxy in between would answer")
+    redirect_share: float = _share("302 to another path of this server")
+    html_share: float = _share("a web page with status 200, as a login page in between would be")
+    empty_share: float = _share("an empty body with the success status")
+
+    # Links that must not be used.
+    foreign_host_share: float = _share("a link on another host")
+    http_link_share: float = _share("a link with http: instead of https:")
+    no_xid_share: float = _share("a link without xid")
+    other_patient_share: float = _share("the link of the ID asked for before (once there is one)")
+    same_link_share: float = _share("one and the same link, which names nobody")
+    unnamed_share: float = _share("a link of its own whose xid does not name the ID")
+    short_xid_share: float = _share("a link whose xid lacks the last character of the ID")
+
+    # IDs that are refused, whatever the attempt.
+    reject_ids: frozenset[str] = _option(frozenset(), "external IDs that are refused", private=True)
+    reject_pattern: str | None = _option(None, "regular expression; a whole external ID that matches is refused")
+    reject_status: int = _option(422, "answer to an ID that is refused", "HTTP status")
+    every_status: int | None = _option(None, "answer to every link call that is well formed", "HTTP status")
+
+    # Tokens.
+    token_lifetime_s: float = _option(86_400.0, "time until a token's exp", "seconds")
+    token_dies_after_calls: int | None = _option(None, "a token is refused after so many link calls", "calls")
+    token_dies_after_s: float | None = _option(None, "a token is refused after so long, whatever its exp", "seconds")
+    revoke_tokens_at_call: int | None = _option(
+        None, "at this link call (1 is the first) all tokens issued so far are refused from then on", "calls"
+    )
+    token_status: int | None = _option(None, "answer to every call for a token", "HTTP status")
+    token_latency_ms: float = _option(0.0, "wait before every answer to a call for a token", "milliseconds")
+
+    # The end.
+    die_after: int | None = _option(None, "link calls answered before it dies; 0: it is dead from the start", "calls")
+    die_by: Literal["refuse", "error", "hang"] = _option(
+        "refuse", "what being dead is: connections are refused, every answer is 503, or nothing is answered"
+    )
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            if get_origin(option.type) is Literal and getattr(self, option.name) not in get_args(option.type):
+                raise SettingsError(f"{option.name} must be one of {', '.join(get_args(option.type))}.")
+        for name in ("inactive_status", "success_status", "refusal_status", "reject_status"):
+            _check_status(name, getattr(self, name))
+        for name in ("token_status", "every_status"):
+            if getattr(self, name) is not None:
+                _check_status(name, getattr(self, name))
+        if not 200 <= self.success_status <= 299:
+            raise SettingsError("success_status must be between 200 and 299.")
+        for name in ("latency_ms", "jitter_ms", "token_latency_ms", "retry_after_s", "token_dies_after_s"):
+            _check_at_least(name, getattr(self, name), 0)
+        for name in ("die_after", "token_dies_after_calls"):
+            _check_at_least(name, getattr(self, name), 0)
+        for name in ("burst", "in_flight_limit", "revoke_tokens_at_call"):
+            _check_at_least(name, getattr(self, name), 1)
+        if self.rate is not None and not self.rate > 0:
+            raise SettingsError("rate must be more than 0 calls a second.")
+        if not 0 <= self.retry_after_share <= 1:
+            raise SettingsError("retry_after_share must be between 0 and 1.")
+        shares = self.fault_shares()
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise SettingsError(f"{name}{SHARE_SUFFIX} must be between 0 and 1.")
+        # Ten shares of 0.1 add up to a little more or less than 1.
+        if sum(shares.values()) > 1 + 1e-9:
+            raise SettingsError("The fault shares add up to more than 1.")
+        if self.reject_pattern is not None:
+            try:
+                re.compile(self.reject_pattern)
+            except re.error as error:
+                raise SettingsError(f"reject_pattern is not a regular expression: {error.msg}.") from error
+
+    def fault_shares(self) -> dict[str, float]:
+        """The share of each fault by its name, which is the option's without `_share`."""
+        return {
+            option.name.removesuffix(SHARE_SUFFIX): getattr(self, option.name)
+            for option in fields(self)
+            if option.name.endswith(SHARE_SUFFIX) and option.name != "retry_after_share"
+        }
+
+
+def _check_status(name: str, status: int) -> None:
+    if not 200 <= status <= 599:
+        raise SettingsError(f"{name} must be an HTTP status between 200 and 599.")
+
+
+def _check_at_least(name: str, value: float | None, least: int) -> None:
+    if value is not None and not value >= least:
+        raise SettingsError(f"{name} must be at least {least}.")

@@ -1,0 +1,426 @@
+"""What the stand-in demands of a call, and what it answers.
+
+Everything that the public documentation of HealthEx asks for is demanded to the letter; what it leaves open
+is an option. A call is judged in this order: path (404), method (405), size (413), token (401), Accept (406),
+Content-Type (415), project (404, or `inactive_status`), body (400). Only a call that stands up to all this
+meets the script of its ID, the limits and the faults.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import unquote
+
+from aiohttp import hdrs, web
+
+from batchlinks.simulator.answers import HTML, JSON, LOGIN_PAGE, TEXT, CutOff, answer, problem, truncated
+from batchlinks.simulator.faults import (
+    HONEST,
+    Answer,
+    Body,
+    Fault,
+    FaultPlan,
+    Honest,
+    LinkOf,
+    Slow,
+    Status,
+    Step,
+    TokenBucket,
+    draw,
+    retry_after,
+)
+from batchlinks.simulator.links import LinkMaker
+from batchlinks.simulator.options import SimulatorOptions
+from batchlinks.simulator.tokens import Token, TokenIssuer
+
+TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path, not a password
+MAX_BODY = 16 * 1024
+IN_FLIGHT_WAIT_S = 1.0
+"""What a call over `in_flight_limit` is told to wait: nobody can know when another one ends."""
+
+_LINK_PATH = re.compile(r"/v1/projects/(?P<project>[^/?#]+)/link")
+_BEARER = "Bearer "
+_WWW_AUTHENTICATE = {"WWW-Authenticate": "Bearer"}
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as the server saw it."""
+
+    time: float
+    """Seconds since the server started, on its clock."""
+
+    path: str
+    external_id: str | None
+    """None where the body is not that of a link call."""
+
+    status: int | None
+    """None while there is no answer, and where there never was one."""
+
+    token_generation: int | None
+    """Which token came with it, from 1 in the order of issue; None for none, or one not signed here."""
+
+    attempt: int
+    """Which answer for this ID it is, from 1; 0 without an ID. A call refused for its token or for the pace
+    does not count, so that faults do not depend on how fast the calls came."""
+
+
+class _Rejected(Exception):
+    """An answer to the caller, not a failure of this program."""
+
+    def __init__(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class _LinkCall:
+    """What a call to the path of a link brought, right or wrong."""
+
+    request: web.BaseRequest
+    project: str
+    external_id: str | None
+    token: Token | None
+
+
+class Service:
+    """What one running server knows. It changes on the server's loop only; other threads may read it."""
+
+    def __init__(self, options: SimulatorOptions, *, record: bool, clock: Callable[[], float]) -> None:
+        self._record = record
+        self._clock = clock
+        self._started_at = clock()
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._latest_ids: dict[str, tuple[str, str]] = {}
+        self.tokens = TokenIssuer(options.api_secret, clock)
+        self.scripts: dict[str, deque[Step]] = {}
+        self.token_script: deque[Step] = deque()
+        self.calls: list[Call] = []
+        self.links: dict[str, str] = {}
+        self.statuses: Counter[int] = Counter()
+        self.link_calls = 0
+        self.token_calls = 0
+        self.refused = 0
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.defects: list[Exception] = []
+        self.stopping = asyncio.Event()
+        self.on_death: Callable[[], None] = lambda: None
+        self._take(options)
+        self._bucket = self._new_bucket()
+
+    def change(self, options: SimulatorOptions) -> None:
+        """Answers as these options say from now on; what was counted stays counted."""
+        old = self.options
+        self._take(options)
+        if (old.rate, old.burst) != (options.rate, options.burst):
+            self._bucket = self._new_bucket()
+
+    def _take(self, options: SimulatorOptions) -> None:
+        self.options = options
+        self._plan = FaultPlan(options)
+        self._maker = LinkMaker(options.link_host, options.xid_encoding, seed=options.seed)
+        self._counts_attempts = self._record or self._plan.depends_on_attempt or options.fresh_links
+        self._rejects = None if options.reject_pattern is None else re.compile(options.reject_pattern)
+        self._is_active = dict.fromkeys(options.inactive_projects, False) | dict.fromkeys(options.projects, True)
+        type_of_format = JSON if options.body_format == "json" else TEXT
+        self._link_type = options.content_type or type_of_format
+
+    def _new_bucket(self) -> TokenBucket | None:
+        rate = self.options.rate
+        return None if rate is None else TokenBucket(rate, self.options.burst, self._clock())
+
+    @property
+    def is_dead(self) -> bool:
+        return self.options.die_after is not None and self.link_calls >= self.options.die_after
+
+    @property
+    def refuses_connections(self) -> bool:
+        return self.is_dead and self.options.die_by == "refuse"
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request; aiohttp calls this."""
+        try:
+            return await self._handle(request)
+        except (ConnectionError, web.RequestPayloadError):  # the caller went away, or broke off its body
+            return CutOff()
+        except Exception as defect:
+            self.defects.append(defect)
+            raise
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return problem(413, "The body is too large.")
+        path = request.raw_path
+        link_path = _LINK_PATH.fullmatch(path)
+        asked = None
+        if link_path is not None:
+            asked = _LinkCall(request, unquote(link_path["project"]), _external_id(body), self._token_of(request))
+        record = self._new_record(path, asked) if self._record else None
+        try:
+            reply = await self._reply(request, path, body, asked)
+        except _Rejected as rejected:
+            reply = problem(rejected.status, rejected.why, rejected.headers)
+        if not isinstance(reply, CutOff) or reply.sent:
+            self.statuses[reply.status] += 1
+            if record is not None:
+                record.status = reply.status
+        return reply
+
+    def _new_record(self, path: str, asked: _LinkCall | None) -> Call:
+        call = Call(self._clock() - self._started_at, path, None, None, None, 0)
+        if asked is not None:
+            call.token_generation = None if asked.token is None else asked.token.generation
+            if asked.external_id is not None:
+                call.external_id = asked.external_id
+                call.attempt = self._attempts[asked.project, asked.external_id] + 1
+        self.calls.append(call)
+        return call
+
+    async def _reply(self, request: web.BaseRequest, path: str, body: bytes, asked: _LinkCall | None) -> web.Response:
+        if self.is_dead:
+            return await self._reply_when_dead()
+        if asked is None and path != TOKEN_PATH:
+            raise _Rejected(404, "There is nothing at this path.")
+        if request.method != hdrs.METH_POST:
+            raise _Rejected(405, "Only POST is understood here.", {"Allow": "POST"})
+        if len(body) > MAX_BODY:
+            raise _Rejected(413, "The body is too large.")
+        if asked is None:
+            return await self._reply_to_token_call(request, body)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        try:
+            return await self._reply_to_link_call(asked)
+        finally:
+            self.in_flight -= 1
+
+    async def _reply_when_dead(self) -> web.Response:
+        match self.options.die_by:
+            case "refuse":
+                return CutOff()
+            case "error":
+                return problem(503)
+            case "hang":
+                return await self._hang()
+
+    async def _reply_to_token_call(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        options = self.options
+        self.token_calls += 1
+        if options.token_latency_ms:
+            await asyncio.sleep(options.token_latency_ms / 1000)
+        _check_content_type(request)
+        properties = _properties(body)
+        if properties is None or not properties.keys() <= {"apiKey", "apiSecret"}:
+            raise _Rejected(400, "The body is not a JSON object with apiKey and apiSecret.")
+        if properties != {"apiKey": options.api_key, "apiSecret": options.api_secret}:
+            raise _Rejected(401, "The API key or the API secret is wrong.")
+        step: Step = HONEST
+        if self.token_script:
+            step = self.token_script.popleft()
+        elif options.token_status is not None:
+            step = Status(options.token_status)
+        return await self._perform(step, self._token_answer)
+
+    def _token_answer(self, step: Answer) -> web.Response:
+        status = step.status if isinstance(step, Honest) and step.status is not None else 200
+        return answer(status, json.dumps({"token": self.tokens.issue(self.options.token_lifetime_s)}))
+
+    async def _reply_to_link_call(self, asked: _LinkCall) -> web.Response:
+        self.link_calls += 1
+        if self.is_dead:
+            self.on_death()
+        if self.link_calls == self.options.revoke_tokens_at_call:
+            self.tokens.revoke_all()
+        external_id = self._check_link_call(asked)
+        script = self.scripts.get(external_id)
+        if script:
+            attempt = self._next_attempt(asked.project, external_id)
+            return await self._perform(
+                script.popleft(), partial(self._link_answer, asked.project, external_id, attempt)
+            )
+        refusal = self._refusal()
+        if refusal is not None:
+            return refusal
+        attempt = self._next_attempt(asked.project, external_id)
+        step, wait_s = self._step(external_id, attempt)
+        if wait_s:
+            await asyncio.sleep(wait_s)
+        if step is HONEST:
+            return self._link_answer(asked.project, external_id, attempt, HONEST)
+        return await self._perform(step, partial(self._link_answer, asked.project, external_id, attempt))
+
+    def _check_link_call(self, asked: _LinkCall) -> str:
+        """The external ID of a call that is as the documentation says."""
+        options = self.options
+        if asked.token is None or not self.tokens.is_good(
+            asked.token, max_calls=options.token_dies_after_calls, max_age_s=options.token_dies_after_s
+        ):
+            raise _Rejected(401, "The token is missing, malformed, invalid or expired.", _WWW_AUTHENTICATE)
+        asked.token.calls += 1
+        if asked.request.headers.get(hdrs.ACCEPT) != JSON:
+            raise _Rejected(406, f"Accept must be {JSON}.")
+        _check_content_type(asked.request)
+        is_active = self._is_active.get(asked.project)
+        if is_active is None:
+            raise _Rejected(404, "There is no such project.")
+        if not is_active:
+            raise _Rejected(options.inactive_status, "The project is not active.")
+        if asked.external_id is None:
+            raise _Rejected(
+                400, "The body is not a JSON object with externalId, a text that is not empty, and no more."
+            )
+        return asked.external_id
+
+    def _refusal(self) -> web.Response | None:
+        """The answer to a call over a limit; None where it is within all."""
+        options = self.options
+        if options.in_flight_limit is not None and self.in_flight > options.in_flight_limit:
+            wait_s = IN_FLIGHT_WAIT_S
+        elif self._bucket is None:
+            return None
+        else:
+            wait_s = self._bucket.take(self._clock())
+        if not wait_s:
+            return None
+        self.refused += 1
+        says_when = draw(options.seed, "refusal", self.refused)[0] < options.retry_after_share
+        if options.retry_after_s is not None:
+            wait_s = options.retry_after_s
+        headers = retry_after(options.retry_after, wait_s, time.time()) if says_when else {}
+        return problem(options.refusal_status, "Too many calls.", headers)
+
+    def _step(self, external_id: str, attempt: int) -> tuple[Step, float]:
+        options = self.options
+        step, wait_s = self._plan.step(external_id, attempt)
+        if options.every_status is not None:
+            step = Status(options.every_status)
+        elif external_id in options.reject_ids or (self._rejects and self._rejects.fullmatch(external_id)):
+            step = Status(options.reject_status)
+        return step, wait_s
+
+    def _next_attempt(self, project: str, external_id: str) -> int:
+        if not self._counts_attempts:
+            return 1
+        self._attempts[project, external_id] += 1
+        return self._attempts[project, external_id]
+
+    async def _perform(self, step: Step, make: Callable[[Answer], web.Response]) -> web.Response:
+        """Does what the step says; `make` makes the answers that hold a link or a token, right or wrong."""
+        while isinstance(step, Slow):
+            await asyncio.sleep(step.seconds)
+            step = step.then
+        match step:
+            case Status(code, headers):
+                return problem(code, headers=headers)
+            case Body(status, content_type, text):
+                return answer(status, text, content_type)
+            case Fault.DROP:
+                return CutOff()
+            case Fault.HANG:
+                return await self._hang()
+            case Fault.TRUNCATE:
+                return truncated(make(step))
+            case Fault.HTML:
+                return answer(200, LOGIN_PAGE, HTML)
+            case Fault.EMPTY:
+                return answer(self.options.success_status, "")
+            case _:
+                return make(step)
+
+    async def _hang(self) -> CutOff:
+        """Until the server stops, or aiohttp cancels this because the caller has gone."""
+        await self.stopping.wait()
+        return CutOff()
+
+    def _link_answer(self, project: str, external_id: str, attempt: int, step: Answer) -> web.Response:
+        issue = attempt if self.options.fresh_links else 1
+        link = self._link(project, external_id, issue, step)
+        status = self.options.success_status
+        if isinstance(step, Honest):
+            status = step.status or status
+            if self._record:
+                self.links[external_id] = link
+        self._note_latest(project, external_id)
+        text = json.dumps(link, ensure_ascii=False) if self.options.body_format == "json" else link
+        return answer(status, text, self._link_type)
+
+    def _link(self, project: str, external_id: str, issue: int, step: Answer) -> str:
+        match step:
+            case Honest() | Fault.TRUNCATE:
+                return self._maker.right(project, external_id, issue)
+            case LinkOf(other_id):
+                return self._maker.right(project, other_id)
+            case Fault.OTHER_PATIENT:
+                return self._maker.right(project, self._other_id(project, external_id))
+            case Fault.FOREIGN_HOST:
+                return self._maker.foreign_host(project, external_id)
+            case Fault.HTTP_LINK:
+                return self._maker.http(project, external_id)
+            case Fault.NO_XID:
+                return self._maker.without_xid(project)
+            case Fault.SAME_LINK:
+                return self._maker.same_for_all(project)
+            case Fault.UNNAMED:
+                return self._maker.unnamed(project, external_id)
+            case Fault.SHORT_XID:
+                return self._maker.short_xid(project, external_id)
+            case _:
+                raise ValueError(f"{step} is not a link")
+
+    def _note_latest(self, project: str, external_id: str) -> None:
+        latest, _ = self._latest_ids.get(project, (external_id, external_id))
+        if external_id != latest or project not in self._latest_ids:
+            self._latest_ids[project] = external_id, latest
+
+    def _other_id(self, project: str, external_id: str) -> str:
+        """The latest ID asked for that is not this one; this one while there is no other."""
+        latest, before = self._latest_ids.get(project, (external_id, external_id))
+        return latest if latest != external_id else before
+
+    def _token_of(self, request: web.BaseRequest) -> Token | None:
+        scheme_and_token = request.headers.get(hdrs.AUTHORIZATION, "")
+        if not scheme_and_token.startswith(_BEARER):
+            return None
+        return self.tokens.find(scheme_and_token[len(_BEARER) :])
+
+
+def _check_content_type(request: web.BaseRequest) -> None:
+    if request.headers.get(hdrs.CONTENT_TYPE) != JSON:
+        raise _Rejected(415, f"Content-Type must be {JSON}.")
+
+
+def _properties(body: bytes) -> dict[str, object] | None:
+    """The properties of a JSON object in UTF-8, none of them twice; None for anything else."""
+    try:
+        pairs = json.loads(body.decode(), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(pairs, tuple):  # an object became a tuple of its properties, an array is a list
+        return None
+    properties: dict[str, object] = dict(pairs)
+    return properties if len(properties) == len(pairs) else None
+
+
+def _external_id(body: bytes) -> str | None:
+    """The external ID of a link call; None where the body is not exactly that of one."""
+    properties = _properties(body)
+    if properties is None or properties.keys() != {"externalId"}:
+        return None
+    external_id = properties["externalId"]
+    if not isinstance(external_id, str) or not external_id.strip():
+        return None
+    try:
+        external_id.encode()
+    except UnicodeEncodeError:  # JSON can hold half a surrogate pair, a link cannot
+        return None
+    return external_id
