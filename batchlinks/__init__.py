@@ -6,6 +6,8 @@ report = batchlinks.run("patients.xlsx", project_id="…", id_column="MRN")
 print(report.exit_code, report.summary.linked, report.published.paths["links"])
 """
 
+import difflib
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +24,10 @@ __version__ = "0.1.0"
 def run(roster: str | Path | RosterBytes, **options: Any) -> "Report":
     """Do what `batchlinks run` does, for callers in Python.
 
-    `options` are the command's, with underscores (`id_column`, `output_dir`, `only_new`, …); secrets, HealthEx's address and
-    the proxy come from the environment as they do for the command. Returns how the run ended: `exit_code`, `summary` with all
-    counts, `published.paths` with the files, `stopped_by` where HealthEx or a signal ended it early.
+    `options` are the command's, with underscores (`id_column`, `output_dir`, `only_new`, …); secrets, HealthEx's address
+    and the proxy, and the project unless it is given, come from the environment as they do for the command. Returns how
+    the run ended: `exit_code`, `summary` with all counts, `published.paths` with the files, `stopped_by` where HealthEx
+    or a signal ended it early.
 
     Raises BatchlinksError (with its `exit_code`) for a roster, option or secret that cannot be used, and when results or
     ledger cannot be written. Nothing is asked and nothing shown; warnings are counted in the summary.
@@ -46,7 +49,12 @@ def _source(roster: str | Path | RosterBytes) -> Path | RosterBytes:
 
 
 def _settings(options: dict[str, Any]) -> Any:
+    from batchlinks.errors import SettingsError
     from batchlinks.settings import RunSettings
 
+    known = {entry.name for entry in fields(RunSettings)}
+    if unknown := options.keys() - known:
+        near = difflib.get_close_matches(min(unknown), known, n=1)
+        raise SettingsError(f"There is no such option.{f' Did you mean {near[0]}?' if near else ''}")
     paths = {name: Path(options[name]) for name in ("exclude", "output_dir", "ledger") if options.get(name) is not None}
     return RunSettings(**(options | paths))

@@ -117,9 +117,8 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
             _tell_warnings(screened)
             _agree(around, _plan(table, column, screened, endpoint, len(to_send), known.num_rows, settings))
 
-            asked = _ask(to_send, endpoint, credentials, settings, ledger, around)
-
             with around.interruption.calls(_finish_first):
+                asked = _ask(to_send, endpoint, credentials, settings, ledger, around)
                 links = pa.concat_tables([known, ledger.links_for(to_send)])
                 _refuse_unanswered(screened, asked, links, limited_to=settings.limit)
                 links = _judged(screened, table, links, endpoint.link_host, ledger, strict=settings.strict_links)
@@ -159,7 +158,7 @@ def check(source: Source, settings: RunSettings, around: Surroundings) -> Report
     """
     summary = _new_summary(check=True)
     settings = validated(settings)
-    project_id = chosen_project(settings, around.config)
+    project_id = chosen_project(settings, around.config, around.environment)
     with _files(source, settings, project_id, check=True) as files:
         table, column = _read(source, settings, around)
         screened = _screened(table, column, settings, withdrawn=_withdrawn(settings, project_id, around))
@@ -184,7 +183,7 @@ def _new_summary(*, check: bool) -> Summary:
 
 
 def _endpoint(settings: RunSettings, around: Surroundings) -> Endpoint:
-    project_id = chosen_project(settings, around.config)
+    project_id = chosen_project(settings, around.config, around.environment)
     if not project_id:
         raise SettingsError("No project: give --project-id, or set HEALTHEX_PROJECT_ID.")
     where = deployment(around.environment)
@@ -221,7 +220,7 @@ def _read(source: Source, settings: RunSettings, around: Surroundings) -> tuple[
         header_row=settings.header_row,
         id_column=settings.id_column,
         encoding=settings.encoding,
-        password=read_secret("BATCHLINKS_ROSTER_PASSWORD", around.environment) or None,
+        password=read_secret("BATCHLINKS_ROSTER_PASSWORD", around.environment, in_keyring=False) or None,
     )
     table = without_report_columns(read_roster(source, options))
     column = choose_id_column(table, settings.id_column)
@@ -282,8 +281,9 @@ def _tell_warnings(screened: Screened, *codes: WarningCode) -> None:
     for code, rows in screened.warnings.items():
         if not codes or code in codes:
             named = in_words(rows, most=_ROWS_NAMED)
-            sentence = f"{len(rows):,} {code.sentence}" if rows else code.sentence
-            logger().warning(f"{sentence}{f': row {named}' if rows else ''}.", code=code.value, rows=list(rows))
+            logger().warning(
+                f"{code.sentence(len(rows))}{f': row {named}' if rows else ''}.", code=code.value, rows=list(rows)
+            )
 
 
 def _plan(
@@ -349,8 +349,8 @@ def _ask(
 
     def record(outcome: Outcome) -> None:
         if isinstance(outcome, Linked):
-            ledger.record(outcome.external_id, outcome.link, replace=settings.refresh)
             asked.issued.append(outcome.external_id)
+            ledger.record(outcome.external_id, outcome.link, replace=settings.refresh)
         else:
             asked.not_linked.append(outcome)
         around.progress.settled(linked=isinstance(outcome, Linked))
@@ -359,6 +359,8 @@ def _ask(
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         with around.interruption.calls(lambda: loop.call_soon_threadsafe(stopping.set)):
+            if around.interruption.happened:  # just before
+                stopping.set()
             await ask_all(
                 _one_by_one(ids),
                 endpoint=endpoint,
@@ -373,11 +375,14 @@ def _ask(
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(requests())
-        ledger.flush()
     except BatchlinksError as error:
         asked.stopped_by = error
     finally:
         around.progress.finish()
+    try:
+        ledger.flush()  # however it ended: the latest answers are part of the results
+    except BatchlinksError as error:
+        asked.stopped_by = error
     return asked
 
 
@@ -410,8 +415,7 @@ def _refuse_unanswered(screened: Screened, asked: _Asked, links: pa.Table, *, li
     linked = pc.is_in(screened.ids, value_set=links.column("external_id").combine_chunks())
     left = screened.sendable & ~linked.to_numpy(zero_copy_only=False)
     reason = _why_stopped(asked.stopped_by) or f"this run was limited to the first {limited_to} (--limit)"
-    for position in np.flatnonzero(left).tolist():
-        screened.refuse(position, ErrorCode.NOT_ATTEMPTED, reason=reason)
+    screened.refuse(np.flatnonzero(left), ErrorCode.NOT_ATTEMPTED, reason=reason)
 
 
 def _why_stopped(error: BatchlinksError | None) -> str | None:

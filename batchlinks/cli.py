@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so that help answers at once.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,10 +13,22 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import click
 import cloup
+from click.core import ParameterSource
 
 from batchlinks import __version__
+from batchlinks.codes import ErrorCode
 from batchlinks.errors import BatchlinksError, ExitCode
-from batchlinks.settings import Config, Group, Option, RunSettings, is_secret_option, read_config
+from batchlinks.settings import (
+    CONTRADICTIONS,
+    Config,
+    Group,
+    Option,
+    RunSettings,
+    flag,
+    is_secret_option,
+    option_of,
+    read_config,
+)
 from batchlinks.simulator.options import SimulatorOptions
 
 if TYPE_CHECKING:
@@ -23,6 +36,9 @@ if TYPE_CHECKING:
     from batchlinks.progress import Progress
 
 Decorator = Callable[[Any], Any]
+
+_speaking = False
+"""Whether it is settled how standard error is written."""
 
 _EXIT_CODES = (
     "Exit codes: 0 every patient has a link; 1 batchlinks or this computer failed; 2 the command, a setting or the file "
@@ -33,40 +49,89 @@ _EXIT_CODES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. Whatever goes wrong becomes one sentence on standard error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = batchlinks.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        code = batchlinks.main(args=given, prog_name="batchlinks", standalone_mode=False)
     except BatchlinksError as error:
-        return _failed(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code, given)
     except click.UsageError as error:
-        return _failed(_usage(error), ExitCode.UNUSABLE)
+        return _failed(_usage(error), ExitCode.UNUSABLE, given)
     except (KeyboardInterrupt, click.Abort):
-        return _failed("Interrupted. No link was asked for.", ExitCode.INTERRUPTED)
+        return _failed("Interrupted. No link was asked for.", ExitCode.INTERRUPTED, given)
     except Exception as error:
-        return _failed(_defect(error), ExitCode.BROKEN)
+        return _failed(_defect(error), ExitCode.BROKEN, given)
+    finally:
+        _be_silent()
     return int(code or ExitCode.DONE)
 
 
-def _failed(sentence: str, code: ExitCode) -> int:
+def _failed(sentence: str, code: ExitCode, arguments: Sequence[str]) -> int:
     from batchlinks.logs import logger
 
+    if not _speaking:  # the command was not understood, or its settings file
+        wants_json = "--log-format json" in " ".join(arguments).replace("=", " ")
+        wants_json = wants_json or os.environ.get(_variable("log_format")) == "json"
+        _speak("json" if wants_json else "text", quiet=True, verbose=False)
     logger().error(sentence, exit_code=int(code))
     return code
 
 
 def _usage(error: click.UsageError) -> str:
     """What is wrong with the command; never an argument that somebody typed, which may be an ID or a secret."""
-    if isinstance(error, click.NoSuchOption):
-        if is_secret_option(error.option_name):
-            return (
-                f"{error.option_name} is no option, since every program on this computer can read a command. Set "
-                "HEALTHEX_API_KEY and HEALTHEX_API_SECRET, or the same with _FILE, or keep them in the system's keyring."
-            )
-        near = f" Did you mean {', '.join(error.possibilities)}?" if error.possibilities else ""
-        return f"There is no option {error.option_name}.{near}"
     command = error.ctx.command_path if error.ctx else "batchlinks"
-    if "extra argument" in error.message:
-        return f"There is one argument too many. See `{command} --help`."
-    return f"{error.format_message()} See `{command} --help`."
+    match error:
+        case click.NoSuchOption():
+            return f"{_no_such_option(error)} See `{command} --help`."
+        case click.MissingParameter():
+            said = f"The patient list is missing, as in `{command} patients.xlsx`."
+        case click.BadParameter(param=click.Option() as option):
+            said = f"{option.opts[0]}{_whence(error.ctx, option)} takes {_takes(option)}."
+        case click.BadOptionUsage():
+            said = error.format_message()
+        case click.exceptions.NoArgsIsHelpError():
+            said = f"What is to be done? There is {_commands()}."
+        case _ if "No such command" in error.message:
+            said = f"There is no such command, but {_commands()}."
+        case _ if "extra argument" in error.message:
+            said = "There is one argument too many."
+        case _:
+            said = "The command cannot be understood."
+    return f"{said} See `{command} --help`."
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    if is_secret_option(error.option_name):
+        return (
+            "A secret cannot be an option, since every program on this computer can read a command. Set "
+            "HEALTHEX_API_KEY and HEALTHEX_API_SECRET, or the same with _FILE, or keep them in the system's keyring."
+        )
+    near = f" Did you mean {' or '.join(error.possibilities)}?" if error.possibilities else ""
+    return f"There is no such option.{near}"
+
+
+def _whence(context: click.Context | None, option: click.Option) -> str:
+    """Where a value comes from that is not on the command line."""
+    source = context.get_parameter_source(option.name) if context and option.name else None
+    if source is ParameterSource.ENVIRONMENT:
+        return f" (here from the environment, {_variable(str(option.name))})"
+    return " (here from the settings file)" if source is ParameterSource.DEFAULT_MAP else ""
+
+
+def _takes(option: click.Option) -> str:
+    if option.is_flag:
+        return "true or false"
+    if isinstance(option.type, click.Choice):
+        return f"one of {', '.join(option.type.choices)}"
+    if isinstance(option.type, click.IntRange):
+        return f"a whole number from {option.type.min} to {option.type.max}"
+    try:
+        return option_of(str(option.name)).takes
+    except KeyError:
+        return "a number" if option.type in (click.INT, click.FLOAT) else f"a value of the kind {option.type.name}"
+
+
+def _commands() -> str:
+    return ", ".join(f"`batchlinks {name}`" for name in batchlinks.commands)
 
 
 def _defect(error: Exception) -> str:
@@ -85,55 +150,53 @@ def _defect(error: Exception) -> str:
 
 
 def _click_type(annotation: Any, option: Option) -> Any:
+    """What click can tell; whether a number is in its bounds `settings.validated` says, for callers in Python too."""
     if option.choices:
         return click.Choice(option.choices)
     kind = next((part for part in get_args(annotation) if part is not type(None)), annotation)
     if kind is Path:
         return click.Path(path_type=Path)
-    if kind is int and option.minimum is not None:
-        return click.IntRange(min=int(option.minimum))
-    if kind is float and option.above is not None:
-        return click.FloatRange(min=option.above, min_open=True)
     return kind
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _variable(name: str) -> str:
     return f"BATCHLINKS_{name.upper()}"
 
 
-def _run_option(entry: "Field[Any]", annotation: Any) -> Decorator:
+def _run_option(entry: "Field[Any]", annotation: Any, *, hidden: bool) -> Decorator:
     option: Option = entry.metadata["option"]
     if annotation is bool:
         shape: dict[str, Any] = {"is_flag": True}
     else:
         shape = {"type": _click_type(annotation, option), "metavar": option.metavar}
     return cloup.option(
-        _flag(entry.name),
+        flag(entry.name),
         entry.name,
         default=entry.default,
         show_default=entry.default not in (None, False, ""),
         envvar=[_variable(entry.name), *option.variables],
         help=option.help,
+        hidden=hidden,
         **shape,
     )
 
 
 def _settings_options(*, check: bool) -> Decorator:
-    """The options of `run` or `check`, in the two groups of their help."""
+    """The options of `run` or `check`, in the two groups of their help.
+
+    A check takes every option of a run, so that one word turns the one command into the other.
+    """
     annotations = get_type_hints(RunSettings)
 
     def decorate(function: Any) -> Any:
         for group in reversed(Group):
             options = [
-                _run_option(entry, annotations[entry.name])
+                _run_option(entry, annotations[entry.name], hidden=check and entry.metadata["option"].only_run)
                 for entry in fields(RunSettings)
-                if entry.metadata["option"].group is group and not (check and entry.metadata["option"].only_run)
+                if entry.metadata["option"].group is group
             ]
-            options += _SPEECH if group is Group.IT else []
+            options += _SPEECH if group is Group.IT else [_yes(hidden=check)]
+            options += [_CONNECT] if check and group is Group.EVERYDAY else []
             function = cloup.option_group(group.value, *options)(function)
         return function
 
@@ -144,6 +207,19 @@ def _use_config(context: click.Context, _parameter: click.Parameter, path: Path 
     config = read_config(path, _all_option_names())
     context.default_map = dict(config.options)
     context.obj = config
+
+
+def _run_settings(context: click.Context, options: dict[str, Any]) -> RunSettings:
+    """Of two options that contradict each other, the one that was said closer to the command counts."""
+    for pair in CONTRADICTIONS:
+        ranks = {name: _RANKS.index(context.get_parameter_source(name)) for name in pair if options[name]}
+        if len(set(ranks.values())) == 2:
+            weaker = max(ranks, key=lambda name: ranks[name])
+            options[weaker] = False if options[weaker] is True else None
+    return RunSettings(**options)
+
+
+_RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
 
 def _all_option_names() -> set[str]:
@@ -157,6 +233,15 @@ def _all_option_names() -> set[str]:
     }
 
 
+def _yes(*, hidden: bool) -> Decorator:
+    return cloup.option(
+        "--yes", is_flag=True, envvar=_variable("yes"), help="Do not ask before sending.", hidden=hidden
+    )
+
+
+_CONNECT = cloup.option(
+    "--connect", is_flag=True, help="Try network, proxy, certificate, clock and sign-in; sends no patient ID."
+)
 _SPEECH = [
     cloup.option(
         "--config",
@@ -195,13 +280,12 @@ def batchlinks() -> None:
 
 @batchlinks.command(epilog=_EXIT_CODES)
 @cloup.argument("roster", metavar="ROSTER", help="The patient list: CSV or spreadsheet; - for CSV on standard input.")
-@cloup.option("--yes", is_flag=True, envvar=_variable("yes"), help="Do not ask before sending.")
 @_settings_options(check=False)
 @cloup.pass_context
 def run(
     context: click.Context, /, roster: str, yes: bool, log_format: Any, quiet: bool, verbose: bool, **options: Any
 ) -> int:
-    """Get the links: read the list, check it, ask HealthEx, write the results."""
+    """Get the links: from your patient list to a workbook."""
     _speak(log_format, quiet=quiet, verbose=verbose)
     from batchlinks import batch
     from batchlinks.interruption import Interruption
@@ -215,15 +299,12 @@ def run(
         interruption=interruption,
     )
     with interruption.installed():
-        report = batch.run(source, RunSettings(**options), around)
+        report = batch.run(source, _run_settings(context, options), around)
     return _told(report, quiet=quiet)
 
 
 @batchlinks.command(epilog=_EXIT_CODES)
 @cloup.argument("roster", metavar="[ROSTER]", required=False, help="The patient list; not needed with --connect.")
-@cloup.option(
-    "--connect", is_flag=True, help="Try network, proxy, certificate, clock and sign-in; sends no patient ID."
-)
 @_settings_options(check=True)
 @cloup.pass_context
 def check(
@@ -231,16 +312,20 @@ def check(
     /,
     roster: str | None,
     connect: bool,
+    yes: bool,  # noqa: ARG001 nothing is sent
     log_format: Any,
     quiet: bool,
     verbose: bool,
     **options: Any,
 ) -> int:
-    """Look at the list only: what would be sent, what would be refused. Asks HealthEx for nothing."""
+    """Look at the list only: what would be sent or refused.
+
+    Asks HealthEx for nothing, and needs no account.
+    """
     _speak(log_format, quiet=quiet, verbose=verbose)
     if roster is None and not connect:
-        raise click.UsageError("Missing argument 'ROSTER'.", context)
-    settings = RunSettings(**options)
+        raise click.MissingParameter(ctx=context, param=context.command.params[0])
+    settings = _run_settings(context, options)
     if connect:
         from batchlinks.connection import try_connection
 
@@ -263,7 +348,7 @@ def check(
     help="Folder for the results.",
 )
 def demo(output_dir: Path) -> int:
-    """See it work: an invented patient list against a stand-in for HealthEx. Needs no account."""
+    """See it work, with invented patients and no account."""
     _speak("text", quiet=False, verbose=False)
     from batchlinks.demo import run_demo
 
@@ -282,7 +367,7 @@ def _simulator_options(function: Any) -> Any:
         unit = f" ({entry.metadata['unit']})" if entry.metadata["unit"] else ""
         shape: dict[str, Any] = {"type": click.Choice(choices) if choices else kind, "multiple": multiple}
         function = cloup.option(
-            _flag(entry.name),
+            flag(entry.name),
             entry.name,
             default=entry.default,
             show_default=entry.default not in (None, False, 0.0),
@@ -299,9 +384,10 @@ def _simulator_options(function: Any) -> Any:
 )
 @_simulator_options
 def simulate(host: str, port: int, **options: Any) -> int:
-    """Start a stand-in for the HealthEx API on this computer, well-behaved or not.
+    """Start a stand-in for HealthEx on this computer.
 
-    Its key is simulator-key and its secret simulator-secret, its project demo-project; its links lead nowhere.
+    It answers as HealthEx would, or misbehaves as told. Its key is simulator-key and its secret simulator-secret, its
+    project demo-project; its links lead nowhere.
     """
     _speak("text", quiet=False, verbose=False)
     from batchlinks.simulator.command import serve_until_interrupted
@@ -316,7 +402,19 @@ def simulate(host: str, port: int, **options: Any) -> int:
 def _speak(log_format: Any, *, quiet: bool, verbose: bool) -> None:
     from batchlinks import logs
 
+    global _speaking
+    _speaking = True
     logs.configure(log_format, "quiet" if quiet else "verbose" if verbose else "normal")
+
+
+def _be_silent() -> None:
+    """For the next command in this process, or a program that uses batchlinks beside it."""
+    global _speaking
+    if _speaking:
+        from batchlinks import logs
+
+        logs.forget()
+        _speaking = False
 
 
 def _config(context: click.Context) -> Config:
@@ -360,7 +458,7 @@ def _ask_person(plan: "Plan") -> bool:
     if plan.refresh:
         lines.insert(-1, "  --refresh asks again for all: links that patients were sent before may stop working.")
     click.echo("\n".join(lines), err=True)
-    return plan.to_send == 0 or click.confirm("Send?", err=True, default=True)
+    return plan.to_send == 0 or click.confirm("Send?", err=True, default=False)
 
 
 def _told(report: "Report", *, quiet: bool) -> int:
@@ -378,7 +476,7 @@ def last_line(report: "Report") -> str:
     """What happened and where the files are, in one line."""
     summary, published = report.summary, report.published
     refused = sum(summary.errors.values())
-    patients = summary.rows - summary.duplicates
+    patients = summary.rows - summary.duplicates - summary.errors.get(ErrorCode.NOT_A_PATIENT.value, 0)
     aside = f"{_counted(summary.duplicates, 'duplicate')}, {_counted(refused, 'row')} in the error report"
     if summary.check:
         said = f"Checked: {summary.linked:,} of {patients:,} patients can be sent ({aside})."

@@ -40,7 +40,8 @@ class ErrorCode(Enum):
         "wrong_field_count",
         Action.FIX,
         "This row has {found} fields, but the header has {expected}. A separator is missing or one too many, "
-        "often a comma inside a name or an address: put the text in quotes, or correct the row.",
+        "often a comma inside a name or an address. Put the text in quotes in your list; or move the fields from the end of "
+        "this row to where they belong.",
     )
     BLANK_ID = ("blank_id", Action.FIX, "The patient ID is blank. Fill it in.")
     NOT_A_PATIENT = (
@@ -182,33 +183,55 @@ DUPLICATE_MESSAGE = "The same patient ID as in row {kept_row}, which is the one 
 class WarningCode(Enum):
     """Counted in the summary, named with row numbers on standard error.
 
-    `sentence` goes between the number of rows and their row numbers; it stands alone where there are none.
+    Its sentence goes between the number of rows and their row numbers; it stands alone where there are none.
     """
 
-    sentence: str
+    _of_many: str
+    _of_one: str
 
-    def __new__(cls, code: str, sentence: str) -> "WarningCode":
+    def __new__(cls, code: str, of_many: str, of_one: str = "") -> "WarningCode":
         member = object.__new__(cls)
         member._value_ = code
-        member.sentence = sentence
+        member._of_many, member._of_one = of_many, of_one
         return member
 
-    NEAR_LENGTH = ("near_length", "IDs are not as long as most others (lost zeros?)")
-    HIDDEN_ROWS = ("hidden_rows", "rows are hidden or filtered out in the sheet, and were read all the same")
+    def sentence(self, count: int) -> str:
+        """What is to be said of `count` rows, with their number; without one for what concerns no row (0)."""
+        if not count:
+            return self._of_many
+        return f"{count:,} {self._of_one if count == 1 and self._of_one else self._of_many}"
+
+    NEAR_LENGTH = (
+        "near_length",
+        "IDs are not as long as most others (lost zeros?)",
+        "ID is not as long as most others (lost zeros?)",
+    )
+    HIDDEN_ROWS = (
+        "hidden_rows",
+        "rows are hidden or filtered out in the sheet, and were read all the same",
+        "row is hidden or filtered out in the sheet, and was read all the same",
+    )
     ENCODING_GUESSED = (
         "encoding_guessed",
         "The file does not say how its letters are encoded, so it was read as Windows-1252 (--encoding changes that)",
     )
-    OTHER_LAST_NAME = ("other_last_name", "duplicates have another last name than the row that was kept")
+    OTHER_LAST_NAME = (
+        "other_last_name",
+        "duplicates have another last name than the row that was kept",
+        "duplicate has another last name than the row that was kept",
+    )
     NO_IDENTITY_COLUMNS = (
         "no_identity_columns",
         "rows repeat an ID, and without first name and birth date two people cannot be told from one",
+        "row repeats an ID, and without first name and birth date two people cannot be told from one",
     )
     UNNAMED_LINK = (
         "unnamed_link",
         "links do not name their own patient ID and were used all the same (--strict-links refuses them)",
+        "link does not name its own patient ID and was used all the same (--strict-links refuses it)",
     )
     OTHER_PROJECT = (
         "other_project",
         "patients already have a link in another project: check that the project is right",
+        "patient already has a link in another project: check that the project is right",
     )

@@ -5,8 +5,6 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import httpx
-
 from batchlinks.credentials import read_credentials
 from batchlinks.errors import Unreachable
 from batchlinks.healthex.api import Endpoint, Failed, HealthExApi, Throttled
@@ -27,13 +25,12 @@ async def _try(timeout_s: float, say: Callable[[str], object]) -> None:
     where = deployment(os.environ)
     async with HealthExApi(Endpoint(where.api_url, where.link_host, ""), timeout_s=timeout_s) as api:
         say(f"Proxy        {api.proxy or 'none: this computer connects directly'}")
-        try:
-            server_time = await api.server_time()
-        except httpx.TransportError as error:
+        server_time = await api.server_time()
+        if isinstance(server_time, Failed):
             raise Unreachable(
-                f"{where.api_url} cannot be reached ({error}). Check the network, the proxy (HTTPS_PROXY, NO_PROXY) and this "
-                "computer's certificates, or ask IT to let it through."
-            ) from error
+                f"{where.api_url} cannot be reached ({server_time.reason}). Check the network and the proxy (HTTPS_PROXY, "
+                "NO_PROXY), or ask IT to let it through."
+            )
         say(f"Network      {where.api_url} answers")
         say(f"Certificate  {'trusted' if where.api_url.startswith('https:') else 'none: plain http to this computer'}")
         say(f"Clock        {_clock(server_time)}")

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from batchlinks.errors import SettingsError
-from batchlinks.healthex.tokens import Credentials
+from batchlinks.healthex.tokens import Credentials, could_be_token
 
 KEYRING_SERVICE = "batchlinks"
 
 
 def read_credentials(environment: Mapping[str, str] = os.environ) -> Credentials:
     """What signs in to HealthEx. Raises SettingsError when there is nothing, or half of it."""
-    token = read_secret("HEALTHEX_TOKEN", environment)
+    token = read_secret("HEALTHEX_TOKEN", environment, in_keyring=False)
     key = read_secret("HEALTHEX_API_KEY", environment)
     secret = read_secret("HEALTHEX_API_SECRET", environment)
     if bool(key) != bool(secret):
@@ -23,10 +23,14 @@ def read_credentials(environment: Mapping[str, str] = os.environ) -> Credentials
             "There is nothing to sign in to HealthEx with: set HEALTHEX_API_KEY and HEALTHEX_API_SECRET (or the same "
             "with _FILE, or keep them in the system's keyring). No account yet? Try `batchlinks demo`."
         )
+    if token and not could_be_token(token):
+        raise SettingsError(
+            "What HEALTHEX_TOKEN holds is no token: it has a space, a line break or an odd letter in it."
+        )
     return Credentials(key=key, secret=secret, token=token)
 
 
-def read_secret(name: str, environment: Mapping[str, str] = os.environ) -> str:
+def read_secret(name: str, environment: Mapping[str, str] = os.environ, *, in_keyring: bool = True) -> str:
     """One secret by the name of its variable; "" where it is nowhere. Raises SettingsError for an unreadable file."""
     if value := environment.get(name, "").strip():
         return value
@@ -38,7 +42,7 @@ def read_secret(name: str, environment: Mapping[str, str] = os.environ) -> str:
         if not value:
             raise SettingsError(f"The file that {name}_FILE names is empty.")
         return value
-    return _from_keyring(name)
+    return _from_keyring(name) if in_keyring else ""
 
 
 def _from_keyring(name: str) -> str:

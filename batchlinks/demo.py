@@ -36,7 +36,7 @@ def run_demo(output_dir: Path, *, progress: Progress) -> batch.Report:
             "HEALTHEX_API_SECRET": options.api_secret,
             "BATCHLINKS_DATA_DIR": data,
         }
-        settings = RunSettings(project_id=_PROJECT, ledger=output_dir / "demo_ledger.sqlite3")
+        settings = RunSettings(project_id=_PROJECT)
         return batch.run(roster, settings, batch.Surroundings(environment=environment, progress=progress))
 
 

@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from batchlinks.errors import BatchlinksError, SettingsError
 
@@ -24,6 +25,7 @@ SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x6C6E6B73  # "lnks": what tells a ledger from any other SQLite file
 _FLUSH_EVERY_S = 0.05
 _BUSY_S = 30.0
+_ROWS_AT_ONCE = 16384
 
 _SCHEMA = """
 CREATE TABLE project (
@@ -72,7 +74,10 @@ class Ledger:
         self._api = api
         self._waiting: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
         self._failure: LedgerError | None = None
+        self._told = False
+        """Whether the failure was raised already: once is enough."""
         self._unsaved: list[_Answer] = []
+        self._recorded = False
         self._writer = threading.Thread(target=self._write_answers, name="ledger", daemon=True)
         self._writer.start()
 
@@ -85,7 +90,7 @@ class Ledger:
         try:
             self.flush()
         except LedgerError:
-            if kind is None:
+            if kind is None and not self._told:
                 raise
         finally:
             self._read.close()
@@ -94,28 +99,35 @@ class Ledger:
 
     def links_for(self, external_ids: pa.Array) -> pa.Table:
         """Known links of these IDs: columns `external_id`, `link`, `issued_at` (ISO 8601, UTC), `handed_out` (or null)."""
-        rows = self._matching(
-            external_ids,
-            "SELECT link.external_id, link, issued_at, handed_out FROM wanted JOIN link USING (external_id)"
-            " WHERE link.project = ?",
+        found = list(
+            self._matching(
+                external_ids,
+                "SELECT link.external_id, link, issued_at, handed_out FROM wanted JOIN link USING (external_id)"
+                " WHERE link.project = ?",
+            )
         )
+        known = _as_table(found)
+        if not self._unsaved:
+            return known
         # Where the disk failed in mid-run, this run's results still hold what could not be recorded.
-        if self._unsaved:
-            missing = set(external_ids.to_pylist()) - {row[0] for row in rows}
-            rows += [(*answer[:3], None) for answer in self._unsaved if answer[0] in missing]
-        names = ("external_id", "link", "issued_at", "handed_out")
-        columns: Sequence[Sequence[str | None]] = tuple(zip(*rows, strict=True)) or ((), (), (), ())
-        return pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
+        unsaved = {external_id: (link, issued_at) for external_id, link, issued_at, replace in self._unsaved if replace}
+        known = known.filter(pc.invert(pc.is_in(known.column("external_id"), pa.array(list(unsaved), pa.string()))))
+        for external_id, link, issued_at, _ in self._unsaved:
+            unsaved.setdefault(external_id, (link, issued_at))
+        asked = set(external_ids.to_pylist()) - set(known.column("external_id").to_pylist())
+        rows = [(external_id, *answer, None) for external_id, answer in unsaved.items() if external_id in asked]
+        return pa.concat_tables([known, _as_table([rows])])
 
     def withdrawn(self) -> frozenset[str]:
         """IDs of this project that are never to be sent or handed out."""
-        rows = self._read.execute("SELECT external_id FROM withdrawn WHERE project = ?", (self._project,))
-        return frozenset(external_id for (external_id,) in rows)
+        with _explained(self._path):
+            rows = self._read.execute("SELECT external_id FROM withdrawn WHERE project = ?", (self._project,))
+            return frozenset(external_id for (external_id,) in rows)
 
     def known(self, texts: Collection[str]) -> set[str]:
         """Those of `texts` that are external IDs with a link in this project."""
         query = "SELECT external_id FROM wanted JOIN link USING (external_id) WHERE link.project = ?"
-        return {external_id for (external_id,) in self._matching(pa.array(texts, pa.string()), query)}
+        return {external_id for rows in self._matching(pa.array(texts, pa.string()), query) for (external_id,) in rows}
 
     def in_other_projects(self, external_ids: pa.Array) -> set[str]:
         """Those of these IDs that have a link in another project of the same API, and none in this one."""
@@ -125,51 +137,63 @@ class Ledger:
             " WHERE other.project != ?1 AND project.api = ?2 AND NOT EXISTS"
             " (SELECT 1 FROM link WHERE link.project = ?1 AND link.external_id = other.external_id)"
         )
-        others = self._read.execute(
-            "SELECT count(*) FROM project WHERE api = ? AND number != ?", (self._api, self._project)
-        ).fetchone()
+        with _explained(self._path):
+            others = self._read.execute(
+                "SELECT count(*) FROM project WHERE api = ? AND number != ?", (self._api, self._project)
+            ).fetchone()
         if not others[0]:
             return set()
-        return {external_id for (external_id,) in self._matching(external_ids, query, self._api)}
+        return {external_id for rows in self._matching(external_ids, query, self._api) for (external_id,) in rows}
 
     def other_owners(self, links: Collection[str]) -> Mapping[str, Collection[str]]:
         """To which IDs of this project the ledger gives each of these links."""
         owners: dict[str, set[str]] = {}
         query = "SELECT link, link.external_id FROM link WHERE link.project = ? AND link IN (SELECT external_id FROM wanted)"
-        for link, external_id in self._matching(pa.array(links, pa.string()), query):
-            owners.setdefault(link, set()).add(external_id)
+        for rows in self._matching(pa.array(links, pa.string()), query):
+            for link, external_id in rows:
+                owners.setdefault(link, set()).add(external_id)
         return owners
 
-    def _matching(self, texts: pa.Array, query: str, *more: str) -> list[tuple[Any, ...]]:
-        with _explained(self._path):
+    def _matching(self, texts: pa.Array, query: str, *more: str) -> Iterator[list[tuple[Any, ...]]]:
+        """What `query` finds for these texts, which stand in the table `wanted`: some rows at a time."""
+        with _explained(self._path, LedgerError if self._recorded else SettingsError):
             self._read.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (external_id TEXT PRIMARY KEY) WITHOUT ROWID")
-            self._read.execute("DELETE FROM wanted")
-            for start in range(0, len(texts), 65536):
-                batch = texts[start : start + 65536].to_pylist()
+            for start in range(0, len(texts), _ROWS_AT_ONCE):
+                batch = texts[start : start + _ROWS_AT_ONCE].to_pylist()
                 self._read.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", ((text,) for text in batch))
-            rows = self._read.execute(query, (self._project, *more)).fetchall()
+            cursor = self._read.execute(query, (self._project, *more))
+            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                yield rows
             self._read.execute("DELETE FROM wanted")
             self._read.commit()
-        return rows
 
     # --- what is new -------------------------------------------------------------------------------------------
 
     def record(self, external_id: str, link: str, *, replace: bool = False) -> None:
-        """Keep an answer. It is on disk within a tenth of a second. Raises LedgerError once writing has failed."""
-        if self._failure is not None:
-            raise self._failure
-        self._waiting.put((external_id, link, datetime.now(UTC).isoformat(timespec="seconds"), replace))
+        """Keep an answer. It is on disk within a tenth of a second.
+
+        Raises LedgerError once writing has failed; `links_for` knows the answer all the same.
+        """
+        self._recorded = True
+        self._waiting.put((external_id, link, _now(), replace))
+        self._raise_failure()
 
     def flush(self) -> None:
         """Wait until every answer is on disk; nothing can be recorded after that. Raises LedgerError."""
         self._waiting.put(None)
         self._writer.join()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self._failure is not None:
+            self._told = True
             raise self._failure
 
     def note_handed_out(self, external_ids: pa.Array) -> None:
-        """These IDs stand in a links workbook that is in its place. Raises LedgerError."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        """These IDs stand in a links workbook that is in its place. Raises LedgerError, unless writing failed before."""
+        if self._failure is not None:
+            return
+        now = _now()
         try:
             self._read.executemany(
                 "UPDATE link SET handed_out = ? WHERE project = ? AND external_id = ? AND handed_out IS NULL",
@@ -193,7 +217,7 @@ class Ledger:
             finally:
                 if not shared:
                     connection.close()
-        except (sqlite3.Error, BatchlinksError) as error:
+        except Exception as error:  # whatever it is: an answer that is not on disk must not be lost unseen
             self._failure = _write_failed(self._path, error)
             while (batch := self._next_batch()) is not None:
                 self._unsaved += batch
@@ -224,6 +248,17 @@ class Ledger:
             )
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _as_table(batches: Iterable[list[tuple[Any, ...]]]) -> pa.Table:
+    """Rows of external ID, link, when it was issued and when it was handed out."""
+    schema = pa.schema([(name, pa.string()) for name in ("external_id", "link", "issued_at", "handed_out")])
+    arrays = ([pa.array(column, pa.string()) for column in zip(*rows, strict=True)] for rows in batches if rows)
+    return pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=schema) for columns in arrays], schema)
+
+
 def _open(path: Path | None) -> sqlite3.Connection:
     """Open a ledger, and make it where there is none. Raises SettingsError."""
     with _explained(path):
@@ -231,11 +266,12 @@ def _open(path: Path | None) -> sqlite3.Connection:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _create_private(path)
         connection = sqlite3.connect(path or ":memory:", timeout=_BUSY_S, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _check_is_ledger(connection, path)
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
-        _migrate(connection, path)
+        _migrate(connection)
     return connection
 
 
@@ -245,15 +281,36 @@ def _create_private(path: Path) -> None:
         path.touch(mode=0o600, exist_ok=False)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+def _check_is_ledger(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Before anything is changed: another program's database stays as it is."""
+    connection.execute("BEGIN")  # so that a ledger that is being made is seen before or after, and not half
+    application, version, tables = (
+        connection.execute(query).fetchone()[0]
+        for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
+    )
+    connection.commit()
+    if application != _APPLICATION_ID and (tables or application or version):
+        raise SettingsError(f"The file {path} is not a ledger. Give another place with --ledger.")
     if version > SCHEMA_VERSION:
         raise SettingsError(f"The ledger {path} was made by a newer batchlinks. Update batchlinks.")
-    if application != _APPLICATION_ID and tables:
-        raise SettingsError(f"The file {path} is not a ledger. Give another place with --ledger.")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait by itself here where another run does the same in this moment."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version < 1:
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
@@ -272,18 +329,18 @@ def _project_number(connection: sqlite3.Connection, api: str, project_id: str) -
 
 
 @contextmanager
-def _explained(path: Path | None) -> Iterator[None]:
+def _explained(path: Path | None, kind: type[BatchlinksError] = SettingsError) -> Iterator[None]:
     """SQLite's and the file system's complaints, which may quote data, as a sentence that quotes none."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         name = getattr(error, "sqlite_errorname", "") or "SQLITE_ERROR"
-        raise SettingsError(
+        raise kind(
             f"The ledger {path} cannot be read ({name}): it is damaged, locked, or no ledger. Restore it from a backup, or "
             "give another place with --ledger; links recorded in it would be asked for again."
         ) from error
     except OSError as error:
-        raise SettingsError(
+        raise kind(
             f"The ledger {path} cannot be opened ({error.strerror}). Give another place with --ledger."
         ) from error
 

@@ -30,6 +30,12 @@ def configure(form: Form, level: Level, **always: str) -> None:
     _current = _made(form, level).bind(**always)
 
 
+def forget() -> None:
+    """Say only errors again, on whatever standard error is by then: for a command that has ended."""
+    global _current
+    _current = None
+
+
 def _made(form: Form, level: Level) -> Any:
     """A logger of our own: a program that uses batchlinks as a library keeps its structlog as it is."""
     processors: list[Any] = [structlog.processors.add_log_level]

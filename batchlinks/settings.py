@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -41,13 +42,25 @@ class Option:
     group: Group
     metavar: str | None = None
     choices: tuple[str, ...] = ()
-    minimum: float | None = None
+    minimum: int | None = None
+    maximum: int | None = None
     above: float | None = None
     variables: tuple[str, ...] = ()
     """Environment variables that it is read from besides `BATCHLINKS_` and its name."""
 
     only_run: bool = False
     """Whether `check` does without it."""
+
+    @property
+    def takes(self) -> str:
+        """What can be its value, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.above is not None:
+            return f"a number above {self.above:g}"
+        if self.maximum is not None:
+            return f"a whole number from {self.minimum} to {self.maximum}"
+        return "text" if self.minimum is None else f"a whole number, at least {self.minimum}"
 
 
 def _option(default: Any, help: str, group: Group = Group.EVERYDAY, **more: Any) -> Any:  # noqa: A002 the word that fits
@@ -78,7 +91,9 @@ class RunSettings:
     )
     encoding: str | None = _option(None, "Encoding of a CSV file.", Group.IT, metavar="NAME")
     id_pattern: str | None = _option(None, "Regular expression for a whole ID.", Group.IT, metavar="REGEX")
-    id_width: int | None = _option(None, "Digits of an all-digit ID; gives lost zeros back.", metavar="N", minimum=1)
+    id_width: int | None = _option(
+        None, "Digits of an all-digit ID; gives lost zeros back.", metavar="N", minimum=1, maximum=128
+    )
     any_length: bool = _option(False, "Short all-digit IDs are right as they are.")
     exclude: Path | None = _option(None, "List of IDs never to be sent (opted out, deceased).", metavar="FILE")
     output_dir: Path | None = _option(None, "Folder for the results; else the patient list's own.", metavar="DIR")
@@ -120,20 +135,43 @@ def option_of(name: str) -> Option:
     raise KeyError(name)
 
 
+def flag(name: str) -> str:
+    """An option's name as the command line has it."""
+    return f"--{name.replace('_', '-')}"
+
+
+CONTRADICTIONS = (("project", "project_id"), ("id_width", "any_length"), ("ledger", "no_ledger"))
+"""Options of which a run can obey only one."""
+
+
 def validated(settings: RunSettings) -> RunSettings:
-    """The settings, if they make sense together. Raises SettingsError."""
-    if settings.project is not None and settings.project_id is not None:
-        raise SettingsError("--project and --project-id name the project twice. Give one of them.")
-    if settings.id_width is not None and settings.any_length:
-        raise SettingsError("--id-width and --any-length contradict each other. Give one of them.")
-    if settings.no_ledger and (settings.only_new or settings.ledger is not None):
-        raise SettingsError("--no-ledger cannot be used with --ledger or --only-new, which need the ledger.")
+    """The settings, if each makes sense, and all of them together. Raises SettingsError."""
+    for entry in fields(RunSettings):
+        _check_value(entry.name, entry.metadata["option"], getattr(settings, entry.name))
+    for one, other in CONTRADICTIONS:
+        if getattr(settings, one) and getattr(settings, other):
+            raise SettingsError(f"{flag(one)} and {flag(other)} contradict each other. Give one of them.")
+    if settings.no_ledger and settings.only_new:
+        raise SettingsError("--only-new needs the ledger, and --no-ledger runs without it. Give one of them.")
     if settings.id_pattern is not None:
         try:
             re.compile(settings.id_pattern)
         except re.error as error:
-            raise SettingsError(f"--id-pattern is not a regular expression: {error}.") from error
+            raise SettingsError(f"--id-pattern is not a regular expression: {error.msg}.") from error
     return settings
+
+
+def _check_value(name: str, option: Option, value: Any) -> None:
+    if value is None:
+        return
+    if option.choices and value not in option.choices:
+        raise SettingsError(f"{flag(name)} takes {option.takes}.")
+    if option.minimum is not None or option.above is not None:
+        usable = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        usable = usable and (option.minimum is None or value >= option.minimum)
+        usable = usable and (option.maximum is None or value <= option.maximum)
+        if not (usable and (option.above is None or value > option.above)):
+            raise SettingsError(f"{flag(name)} takes {option.takes}.")
 
 
 # --- batchlinks.toml ------------------------------------------------------------------------------------------
@@ -141,9 +179,9 @@ def validated(settings: RunSettings) -> RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What `batchlinks.toml` says: options by name (with underscores), and projects by name."""
+    """What `batchlinks.toml` says: options by name (with underscores), as text, and projects by name."""
 
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
     projects: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -173,7 +211,12 @@ def read_config(path: Path | None, known: Collection[str]) -> Config:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0].replace('_', '-')}?" if near else ""
             raise SettingsError(f"{path} has a key that is no option: {key}.{hint}")
-        options[name] = value
+        if isinstance(value, bool):
+            options[name] = str(value).lower()
+        elif isinstance(value, str | int | float):
+            options[name] = str(value)
+        else:
+            raise SettingsError(f"{path}: {key} is one text, one number, or true or false.")
     return Config(options, projects)
 
 
@@ -200,13 +243,13 @@ def _projects(tables: Any, path: Path) -> dict[str, str]:
     return projects
 
 
-def chosen_project(settings: RunSettings, config: Config) -> str | None:
-    """The project ID, by itself or by its name. Raises SettingsError for an unknown name."""
+def chosen_project(settings: RunSettings, config: Config, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The project ID: by its name, by itself, or from HEALTHEX_PROJECT_ID. Raises SettingsError for an unknown name."""
     if settings.project is None:
-        return settings.project_id
+        return settings.project_id or environment.get("HEALTHEX_PROJECT_ID", "").strip() or None
     if settings.project not in config.projects:
         names = ", ".join(sorted(config.projects)) or "none"
-        raise SettingsError(f"No [[project]] in batchlinks.toml is named {settings.project}; there is: {names}.")
+        raise SettingsError(f"No [[project]] in {CONFIG_NAME} has the name that --project gives. There is: {names}.")
     return config.projects[settings.project]
 
 

@@ -1,6 +1,7 @@
 """What every test of the command has at hand: the command itself, a HealthEx that obeys, and a private home."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from batchlinks.cli import main
 from batchlinks.simulator import RunningSimulator, Simulator, SimulatorOptions
+
+pytest_plugins = ["means"]
 
 PROJECT = "demo-project"
 
@@ -26,10 +29,9 @@ class Ended:
 
 
 @pytest.fixture(autouse=True)
-def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def private_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test sees or touches this user's ledger, settings, keyring, proxy or secrets."""
-    home = tmp_path / "home"
-    home.mkdir()
+    home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("BATCHLINKS_DATA_DIR", str(home / "data"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
@@ -57,8 +59,6 @@ def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
 @pytest.fixture
 def start_healthex(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunningSimulator]]:
     """Starts a HealthEx that misbehaves as told, and points the command at it."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def start(**options: object) -> RunningSimulator:

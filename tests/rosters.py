@@ -10,8 +10,6 @@ import xlsxwriter
 from batchlinks.roster import ReadOptions, RosterBytes, read_roster
 from batchlinks.roster.table import Table
 
-Value = str | float | bool | None
-
 
 def csv_table(text: str | bytes, **options: object) -> Table:
     """The table in a CSV with this content."""
@@ -24,8 +22,8 @@ def rows_of(table: Table) -> list[list[str]]:
     return [list(row.values()) for row in table.cells.to_pylist()]
 
 
-def workbook(path: Path, sheets: Mapping[str, Iterable[Sequence[Value | tuple[float, str]]]]) -> Path:
-    """Write an `.xlsx`; a cell is a value, or a number with its number format."""
+def workbook(path: Path, sheets: Mapping[str, Iterable[Sequence[object]]]) -> Path:
+    """Write an `.xlsx`; a cell is a value, None, or a number with its number format."""
     with xlsxwriter.Workbook(path, {"strings_to_formulas": False}) as book:
         for name, rows in sheets.items():
             sheet = book.add_worksheet(name)

@@ -5,7 +5,8 @@ exceptions. What is not documented is not relied on: any 2xx may carry the link,
 """
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -14,9 +15,16 @@ from urllib.parse import quote
 
 import httpx
 
+from batchlinks import __version__
 from batchlinks.errors import Refused, Unreachable
 from batchlinks.healthex.links import read_link
-from batchlinks.healthex.transport import AiohttpTransport
+from batchlinks.healthex.tokens import could_be_token
+from batchlinks.healthex.transport import AiohttpTransport, CertificateNotTrusted
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+"""Whole ones by the standard; some servers send fractions."""
+
+_USER_AGENT = f"batchlinks/{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Endpoint:
 class Issued:
     """A 2xx that carries a link on the link host. Final: the ID is never sent again."""
 
-    link: str
+    link: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +112,28 @@ class HealthExApi:
         await self._client.aclose()
 
     async def ask_link(self, external_id: str, token: str) -> Answer:
-        """Ask for the link of one external ID. Raises Unreachable when a proxy wants credentials, nothing else."""
+        """Ask for the link of one external ID.
+
+        Raises Unreachable for what another try cannot heal: a proxy that wants credentials, a certificate that this
+        computer does not trust.
+        """
         if token != self._token:
             self._token, self._headers = token, _headers(token)
         body = json.dumps({"externalId": external_id}).encode()
-        request = httpx.Request("POST", self._link_url, headers=self._headers, content=body)
+        # As a stream: with `content`, httpx would work out afresh the headers that the transport adds anyway.
+        request = httpx.Request("POST", self._link_url, headers=self._headers, stream=httpx.ByteStream(body))
         try:
             # Past the client: cookies, redirects and hooks, which no call here uses, would double what a call costs.
             response = await self._transport.handle_async_request(request)
         except httpx.TransportError as error:
-            return _failure(error)
+            return self._failure(error)
         return self._read(response)
 
     def _read(self, response: httpx.Response) -> Answer:
         status = response.status_code
         if 200 <= status < 300:
-            link = read_link(response.text, self.endpoint.link_host)
+            # A link is ASCII, so whatever the answer says of its encoding is of no use.
+            link = read_link(response.content.decode("utf-8-sig", "replace"), self.endpoint.link_host)
             return Issued(link) if link else BadAnswer(_without_link(response))
         retry_after = seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))
         match status:
@@ -130,7 +144,7 @@ class HealthExApi:
             case 401:
                 return Unauthorized()
             case 407:
-                raise _proxy_wants_credentials()
+                raise self._proxy_wants_credentials()
             case 408 | 425:
                 return Failed(f"answer {status}")
             case _ if status >= 500:
@@ -143,18 +157,17 @@ class HealthExApi:
     async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:
         """A token for the key and secret.
 
-        Raises Refused when they are not accepted, SettingsError when the address is no HealthEx API, Unreachable
-        when a proxy wants credentials.
+        Raises Refused when they are not accepted or the address is no HealthEx API, and Unreachable as `ask_link` does.
         """
         try:
             response = await self._client.post(
                 self.endpoint.token_url,
                 json={"apiKey": key, "apiSecret": secret},
-                headers={"Accept": "application/json"},
+                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
                 follow_redirects=False,
             )
         except httpx.TransportError as error:
-            return _failure(error)
+            return self._failure(error)
         status = response.status_code
         if 200 <= status < 300:
             return _token_in(response) or Failed("an answer to the sign-in that holds no token")
@@ -162,7 +175,7 @@ class HealthExApi:
         if status == 429 or (status == 503 and retry_after is not None):
             return Throttled(retry_after)
         if status == 407:
-            raise _proxy_wants_credentials()
+            raise self._proxy_wants_credentials()
         if status in (408, 425) or status >= 500 or status < 400:
             return Failed(f"answer {status} to the sign-in")
         if status == 404:
@@ -174,11 +187,16 @@ class HealthExApi:
             "HEALTHEX_API_SECRET."
         )
 
-    async def server_time(self) -> datetime | None:
-        """The server's clock, from any answer at all; None where it does not tell. Raises httpx.TransportError."""
-        response = await self._client.get(self.endpoint.api_url, follow_redirects=False)
+    async def server_time(self) -> datetime | Failed | None:
+        """The server's clock, from any answer at all; None where it does not tell. Raises Unreachable as `ask_link` does."""
+        try:
+            response = await self._client.get(
+                self.endpoint.api_url, headers={"User-Agent": _USER_AGENT}, follow_redirects=False
+            )
+        except httpx.TransportError as error:
+            return self._failure(error)
         if response.status_code == 407:
-            raise _proxy_wants_credentials()
+            raise self._proxy_wants_credentials()
         return _http_date(response.headers.get("Date"))
 
     @property
@@ -186,27 +204,39 @@ class HealthExApi:
         """Address of the proxy that the calls go through, without credentials."""
         return self._transport.proxy
 
+    def _failure(self, error: httpx.TransportError) -> Failed:
+        """What no answer at all means. Raises Unreachable where it would be no different another time."""
+        match error:
+            case CertificateNotTrusted():
+                raise Unreachable(
+                    f"This computer does not trust the certificate of HealthEx, or of a proxy in between ({error}). Ask IT "
+                    "to add the authority that issued it to this computer's certificate store."
+                ) from error
+            case httpx.ProxyError() if str(error) == "answer 407":
+                raise self._proxy_wants_credentials() from error
+            case httpx.ProxyError():
+                return Failed(f"the proxy {self.proxy} failed: {error}", reached=False)
+            case httpx.ConnectError() | httpx.ConnectTimeout():
+                return Failed(str(error), reached=False)
+            case _:
+                return Failed(str(error))
+
+    def _proxy_wants_credentials(self) -> Unreachable:
+        return Unreachable(
+            f"The proxy {self.proxy or 'between this computer and HealthEx'} wants credentials (answer 407). Set HTTPS_PROXY "
+            "to http://user:password@proxy:port, or ask IT to let this computer through."
+        )
+
 
 def _headers(token: str) -> httpx.Headers:
     return httpx.Headers(
-        {"Accept": "application/json", "Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-    )
-
-
-def _failure(error: httpx.TransportError) -> Failed:
-    if isinstance(error, httpx.ProxyError):
-        if str(error) == "407":
-            raise _proxy_wants_credentials() from error
-        return Failed(f"the proxy failed ({error})", reached=False)
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return Failed(str(error), reached=False)
-    return Failed(str(error))
-
-
-def _proxy_wants_credentials() -> Unreachable:
-    return Unreachable(
-        "The proxy between this computer and HealthEx wants credentials (answer 407). Set HTTPS_PROXY to "
-        "http://user:password@proxy:port, or ask IT to let this computer through."
+        {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            "User-Agent": _USER_AGENT,
+        }
     )
 
 
@@ -224,8 +254,7 @@ def _token_in(response: httpx.Response) -> str | None:
     except ValueError:
         return None
     token = answer.get("token") if isinstance(answer, dict) else None
-    # Whatever is no plain text would break, or be smuggled into, a header line.
-    return token if isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token else None
+    return token if isinstance(token, str) and could_be_token(token) else None
 
 
 def seconds_until(retry_after: str | None, date: str | None) -> float | None:
@@ -236,7 +265,7 @@ def seconds_until(retry_after: str | None, date: str | None) -> float | None:
     if retry_after is None:
         return None
     text = retry_after.strip()
-    if text.isascii() and text.isdigit():
+    if _SECONDS.fullmatch(text):
         return float(text)
     when = _http_date(text)
     if when is None:
@@ -249,6 +278,6 @@ def _http_date(text: str | None) -> datetime | None:
         return None
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -18,10 +18,14 @@ from batchlinks.healthex.pace import Pace
 LONGEST_TOLD_WAIT_S = 600.0
 """A server that says to come back later than this ends the run."""
 
+CALLS_IN_VAIN = 10
+"""A run that is refused from its start makes no more calls than this."""
+
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 _OUTAGE_FROM = 5
 """Different IDs that failed one after the other, with no success in between, from which on the server is down."""
+_LONGEST_SAID_S = 10 * 366 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Troubles:
     """Number of the ticket for this ID's first call; 0 before it."""
 
     counted: int = 0
+    """Attempts used up."""
 
 
 class Gate:
@@ -64,23 +69,22 @@ class Gate:
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closed_until = 0.0
-        self._calls = 0
+        self._tickets = 0
         self._last_through = self._loop.time()
         self._told_until = 0.0
         self._told_s = 0.0
         self._got_through = 0
         """Number of the latest call that got through; 0 while none did."""
-        self._failing: set[str] = set()
+        self._failing: dict[str, bool] = {}
+        """IDs that failed since anything got through -> whether that was counted against them."""
         self._unreached = False
         self._pauses = 0
+        self._refused_in_vain = 0
 
     @property
-    def calls(self) -> int:
-        return self._calls
-
-    @property
-    def anything_got_through(self) -> bool:
-        return self._got_through > 0
+    def in_flight(self) -> int:
+        """Tickets that are out."""
+        return self._in_flight
 
     async def enter(self) -> Ticket:
         """Wait until a call may start. The caller must hand the ticket back with one of the methods below."""
@@ -89,7 +93,12 @@ class Gate:
         turn: asyncio.Future[Ticket] = self._loop.create_future()
         self._waiting.append(turn)
         self._let_in()
-        return await turn
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # let in, and called off before it could set out
+                self.not_used()
+            raise
 
     def got_through(self, ticket: Ticket, *, widen: bool = True) -> None:
         """The server answered for this ID, whatever it said."""
@@ -112,7 +121,7 @@ class Gate:
     def throttled(self, ticket: Ticket, told_s: float | None) -> float:
         """The server refused the call for now. Seconds that the caller waits before it enters again.
 
-        Raises Unreachable when the server says to come back later than a run can wait.
+        Raises Unreachable when the server says to come back later than a run can wait, or refused all calls so far.
         """
         self._in_flight -= 1
         now = self._loop.time()
@@ -122,6 +131,9 @@ class Gate:
         wait = FIRST_PAUSE_S + self._spread() if told_s is None else told_s
         if not self._got_through:
             # Refused from the start: everybody waits, and longer each time, so that few calls are made in vain.
+            self._refused_in_vain += 1
+            if self._refused_in_vain >= CALLS_IN_VAIN:
+                raise come_back_later(wait)
             wait = max(wait, self._next_pause())
             self._closed_until = max(self._closed_until, now + wait)
         self._let_in()
@@ -135,26 +147,31 @@ class Gate:
         self._told_s += max(0.0, now + wait_s - max(self._told_until, now))
         self._told_until = max(self._told_until, now + wait_s)
 
-    def failed(self, troubles: Troubles, *, reached: bool, more_to_ask: bool) -> None:
+    def failed(self, troubles: Troubles, *, reached: bool, untried: bool) -> None:
         """The call failed. Counts it against the ID only where others got through.
 
-        Evidence that others do: one that was sent after this ID's first call got through; or no more than a few
-        IDs fail at all. A call that never reached the server says nothing about an ID.
+        Evidence that they do: hardly any other ID fails; or, once no ID is left `untried`, one that was sent after this
+        ID's first call got through. A call that never reached the server says nothing about an ID.
         """
         self._in_flight -= 1
-        self._failing.add(troubles.external_id)
         self._unreached = not reached
-        outage = not self._got_through or len(self._failing) >= _OUTAGE_FROM
-        if reached and (self._got_through > troubles.first_call or not outage):
-            troubles.counted += 1
-        if outage and (more_to_ask or not self._got_through or not reached):
+        outage = not self._got_through or len(self._failing.keys() | {troubles.external_id}) >= _OUTAGE_FROM
+        counts = reached and (not outage or (not untried and self._got_through > troubles.first_call))
+        self._failing[troubles.external_id] = counts
+        troubles.counted += counts
+        if outage and (untried or not self._got_through or not reached):
             self._window = 1
             self._closed_until = max(self._closed_until, self._loop.time() + self._next_pause())
         self._let_in()
 
-    def abandoned(self) -> None:
-        """The call was cancelled."""
+    def gave_up(self, troubles: Troubles) -> None:
+        """This ID is not asked for again, so it tells nothing about the server any more."""
+        self._failing.pop(troubles.external_id, None)
+
+    def not_used(self) -> None:
+        """The ticket's call was not made, or was called off."""
         self._in_flight -= 1
+        self._let_in()
 
     def silent_for_s(self) -> float:
         """How long nothing has got through beyond what the server told us to wait."""
@@ -163,7 +180,9 @@ class Gate:
     @property
     def only_stragglers(self) -> bool:
         """Whether the silence is that of a few IDs which fail, each for itself: they give up by their own count."""
-        return bool(self._got_through) and 0 < len(self._failing) < _OUTAGE_FROM and not self._unreached
+        if not self._got_through or not self._failing or self._unreached:
+            return False
+        return len(self._failing) < _OUTAGE_FROM or all(self._failing.values())
 
     def pause_s(self, retries: int) -> float:
         """Seconds before retry number `retries` (1 is the first): exponential back-off with jitter."""
@@ -182,8 +201,8 @@ class Gate:
         now = self._loop.time()
         self._pace.started(now)
         self._in_flight += 1
-        self._calls += 1
-        return Ticket(self._calls, now)
+        self._tickets += 1
+        return Ticket(self._tickets, now)
 
     def _let_in(self) -> None:
         """Let in whoever may, and see to it that the gate is looked at again when the next one may."""
@@ -202,5 +221,5 @@ class Gate:
 
 def come_back_later(wait_s: float) -> Unreachable:
     """What ends a run that was told to wait for longer than it can."""
-    when = (datetime.now().astimezone() + timedelta(seconds=wait_s)).strftime("%Y-%m-%d %H:%M %Z")
+    when = (datetime.now().astimezone() + timedelta(seconds=min(wait_s, _LONGEST_SAID_S))).strftime("%Y-%m-%d %H:%M %Z")
     return Unreachable(f"HealthEx says to come back later: not before {when}. Run the same command again then.")

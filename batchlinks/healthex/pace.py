@@ -59,10 +59,10 @@ class Pace:
 
     def started(self, now: float) -> None:
         """A call starts at `now`."""
-        # What a late timer missed is made up for, but no more than a hundredth of a second of it. A ceiling is never
-        # exceeded, not even for that long.
-        slack = 0.0 if self.ceiling is not None and self.rate >= self.ceiling else 0.01
-        self._next = max(self._next, now - slack) + 1.0 / self.rate
+        # What a late timer missed is made up for, but no more than a hundredth of a second of it.
+        self._next = max(self._next, now - 0.01) + 1.0 / self.rate
+        if self.ceiling is not None:  # never exceeded, not even for that long
+            self._next = max(self._next, now + 1.0 / self.ceiling)
         self._sent += 1
         self._grow(now)
 

@@ -5,13 +5,13 @@ ID and what became of it travel together as one value.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import tenacity
 
 from batchlinks.codes import ErrorCode
-from batchlinks.errors import BatchlinksError, Interrupted, Refused, Unreachable
+from batchlinks.errors import Interrupted, Refused, Unreachable
 from batchlinks.healthex.api import (
     Answer,
     BadAnswer,
@@ -27,6 +27,9 @@ from batchlinks.healthex.gate import FIRST_PAUSE_S, Gate, Troubles
 from batchlinks.healthex.tokens import Credentials, Token, Tokens
 
 _REFUSALS_IN_A_ROW = 5
+_WORKERS = 16
+"""At least so many IDs are at hand, whatever the calls in flight."""
+
 _DRAIN_S = 5.0
 """How long a run that stops waits for the answers that are on their way, so that no link is issued and lost."""
 
@@ -120,51 +123,66 @@ class _Requests:
         self._record = record
         self._tally = tally
         self._credentials = credentials
-        self._gate = Gate(concurrency=effort.concurrency, rate=effort.rate, patience_s=effort.patience_s)
+        # At a rate of less than a call for each patience, waiting for the next turn is no silence.
+        self._patience_s = max(effort.patience_s, 2.0 / effort.rate if effort.rate else 0.0)
+        self._gate = Gate(concurrency=effort.concurrency, rate=effort.rate, patience_s=self._patience_s)
         self._tokens = Tokens(credentials, self._fetch_token)
         self._rejections = _Rejections()
-        self._stopped = asyncio.Event()
-        self._reason: BatchlinksError | None = None
-        self._more_to_ask = True
+        self._reason: Exception | None = None
+        self._taken = 0
+        self._exhausted = False
         self._calling: set[asyncio.Task[None]] = set()
         self._last_failure = "no answer"
 
     async def run(self, external_ids: Iterator[str], stopping: asyncio.Event) -> None:
-        workers = [asyncio.create_task(self._work(external_ids)) for _ in range(self._effort.concurrency)]
-        helpers = [asyncio.create_task(self._watch(stopping)), asyncio.create_task(self._watch_patience())]
-        stopped = asyncio.create_task(self._until_stopped())
+        # The gate bounds the calls. A few workers more, so that an ID that always fails holds up no other.
+        workers = [
+            asyncio.create_task(self._guarded(self._work(external_ids)))
+            for _ in range(max(self._effort.concurrency, _WORKERS))
+        ]
+        helpers = [
+            asyncio.create_task(self._guarded(self._watch(stopping))),
+            asyncio.create_task(self._guarded(self._watch_patience())),
+        ]
+        running = set(workers)
         try:
-            running = set(workers)
             while running and self._reason is None:
-                done, _ = await asyncio.wait({*running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait({*running, *helpers}, return_when=asyncio.FIRST_COMPLETED)
                 running -= done
-                for worker in done:
-                    worker.result()  # a defect in a worker is a defect of the run
             if self._reason is not None:
                 await self._drain(workers)
         finally:
-            await _cancel([*workers, *helpers, stopped])
-            self._tally.calls = self._gate.calls
-        if self._reason is not None:
-            raise self._reason
-        if error := self._rejections.all_about_the_run():
-            raise error
-        self._flush(self._rejections.settle())
+            await _cancel([*workers, *helpers])
+        reason = self._reason or self._rejections.all_about_the_run()
+        if not isinstance(reason, Refused):
+            self._flush(self._rejections.settle())
+        if reason is not None:
+            raise reason
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Whatever goes wrong in a task, a defect too, ends the run; none dies unseen."""
+        try:
+            await work
+        except _Stopped:
+            return
+        except Exception as error:
+            self._stop(error)
 
     # --- workers ---------------------------------------------------------------------------------------------
 
     async def _work(self, external_ids: Iterator[str]) -> None:
-        try:
-            while self._reason is None:
-                external_id = next(external_ids, None)
-                if external_id is None:
-                    self._more_to_ask = False
-                    return
-                await self._settle(external_id)
-        except BatchlinksError as error:
-            self._stop(error)
-        except _Stopped:
-            return
+        while self._reason is None:
+            external_id = next(external_ids, None)
+            if external_id is None:
+                self._exhausted = True
+                return
+            self._taken += 1
+            await self._settle(external_id)
+
+    @property
+    def _untried(self) -> bool:
+        """Whether there is an ID that was not sent even once."""
+        return not self._exhausted or self._taken > self._tally.requested
 
     async def _settle(self, external_id: str) -> None:
         """Ask for one ID until there is an outcome, and record it."""
@@ -182,6 +200,7 @@ class _Requests:
             case BadAnswer(reason):
                 self._record(NotLinked(external_id, ErrorCode.BAD_ANSWER, {"reason": reason}))
             case Failed(reason):
+                self._gate.gave_up(troubles)
                 gaps: dict[str, object] = {"reason": reason, "attempts": troubles.counted}
                 self._record(NotLinked(external_id, ErrorCode.GAVE_UP, gaps))
 
@@ -215,6 +234,9 @@ class _Requests:
         while self._reason is None:
             token = await self._tokens.current()
             ticket = await self._gate.enter()
+            if token.refused:  # while this call waited for its turn
+                self._gate.not_used()
+                continue
             if not troubles.first_call:
                 troubles.first_call = ticket.number
                 self._tally.requested += 1
@@ -228,39 +250,36 @@ class _Requests:
                     return answer
                 case BadAnswer():
                     troubles.counted += 1
-                    self._gate.got_through(ticket)
+                    self._gate.got_through(ticket, widen=self._rejections.issued)
                     return answer
                 case Failed():
                     self._last_failure = answer.reason
-                    self._gate.failed(troubles, reached=answer.reached, more_to_ask=self._more_to_ask)
+                    self._gate.failed(troubles, reached=answer.reached, untried=self._untried)
                     return answer
                 case Throttled(wait_s):
                     self._tally.retries += 1
+                    self._last_failure = "it said to wait"
                     await self._sleep(self._gate.throttled(ticket, wait_s))
                 case Unauthorized():
                     self._tally.retries += 1
+                    token.refused = True
                     self._gate.answered()
-                    await self._tokens.replace(token)
         raise _Stopped
 
     async def _call(self, external_id: str, token: Token) -> Answer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 every worker is a task
         self._calling.add(task)
-        token.in_flight += 1
+        self._tally.calls += 1
+        token.sent()
+        answer: Answer | None = None
         try:
             answer = await self._api.ask_link(external_id, token.text)
-        except BaseException:
-            self._gate.abandoned()
-            raise
         finally:
             self._calling.discard(task)
-            token.in_flight -= 1
-            if not token.in_flight:
-                token.answered.set()
-        if isinstance(answer, Issued | Rejected) and not token.accepted:
-            token.accepted = True
-            token.answered.set()
+            token.answered(accepted=isinstance(answer, Issued | Rejected))
+            if answer is None:
+                self._gate.not_used()
         return answer
 
     def _flush(self, outcomes: Iterable[NotLinked]) -> None:
@@ -277,7 +296,7 @@ class _Requests:
             if isinstance(answer, str):
                 return answer
             retries += 1
-            pause = self._gate.pause_s(retries) + FIRST_PAUSE_S
+            pause = min(self._gate.pause_s(retries) + FIRST_PAUSE_S, max(0.2, self._patience_s / 4))
             if isinstance(answer, Failed):
                 self._last_failure = answer.reason
             elif answer.wait_s is not None:
@@ -287,14 +306,10 @@ class _Requests:
 
     # --- stopping ----------------------------------------------------------------------------------------------
 
-    def _stop(self, error: BatchlinksError) -> None:
+    def _stop(self, reason: Exception) -> None:
         """The first reason counts."""
         if self._reason is None:
-            self._reason = error
-            self._stopped.set()
-
-    async def _until_stopped(self) -> None:
-        await self._stopped.wait()
+            self._reason = reason
 
     async def _watch(self, stopping: asyncio.Event) -> None:
         await stopping.wait()
@@ -302,13 +317,13 @@ class _Requests:
 
     async def _watch_patience(self) -> None:
         while True:
-            left = self._effort.patience_s - self._gate.silent_for_s()
-            if left <= 0 and (self._more_to_ask or not self._gate.only_stragglers):
+            left = self._patience_s - self._gate.silent_for_s()
+            if left <= 0 and (self._untried or not self._gate.only_stragglers):
                 break
             await asyncio.sleep(max(left, 0.05))
         self._stop(
             Unreachable(
-                f"HealthEx could not be reached, or kept failing, for {self._effort.patience_s:g} seconds "
+                f"HealthEx could not be reached, or kept failing, for {self._patience_s:g} seconds "
                 f"({self._last_failure}). Run the same command again to go on."
             )
         )
@@ -347,23 +362,24 @@ class _Rejections:
 
     def __init__(self) -> None:
         self.issued = False
+        self._opening = True
+        """Neither a link nor two different refusals so far."""
         self._streak: list[tuple[int, NotLinked]] = []
-        self._earlier: set[int] = set()
 
     def add(self, status: int, outcome: NotLinked) -> list[NotLinked]:
         """Take one more; gives back those that are clear by now. Raises Refused when the run makes no sense."""
         self._streak.append((status, outcome))
-        if self.issued and status not in _ABOUT_THE_RUN:
+        alike = len({status for status, _ in self._streak}) == 1
+        if not (alike if self._opening else status in _ABOUT_THE_RUN):
             return self.settle()
-        recent = [status for status, _ in self._streak[-_REFUSALS_IN_A_ROW:]]
-        alike = self.issued or len(set(recent)) == 1
-        if len(recent) == _REFUSALS_IN_A_ROW and alike:
+        if len(self._streak) >= _REFUSALS_IN_A_ROW:
             raise _project_refused(status)
         return []
 
     def settle(self, *, issued: bool = False) -> list[NotLinked]:
         """They were about their IDs after all."""
         self.issued = self.issued or issued
+        self._opening = False
         outcomes = [outcome for _, outcome in self._streak]
         self._streak.clear()
         return outcomes
@@ -371,7 +387,7 @@ class _Rejections:
     def all_about_the_run(self) -> Refused | None:
         """At the end of a short run: was everything that was asked refused for the same reason?"""
         statuses = {status for status, _ in self._streak}
-        if not self.issued and len(statuses) == 1 and statuses <= _ABOUT_THE_RUN:
+        if self._opening and statuses and statuses <= _ABOUT_THE_RUN:
             return _project_refused(statuses.pop())
         return None
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from batchlinks.errors import Refused
+from batchlinks.errors import BatchlinksError, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +21,43 @@ class Credentials:
         return bool(self.key and self.secret)
 
 
+def could_be_token(text: str) -> bool:
+    """Whether it fits into a header line as it is. Anything else would break it, or be smuggled into it."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
 @dataclass(slots=True)
 class Token:
-    """One token in use, and whether HealthEx has accepted a call that bore it."""
+    """One token in use, and what HealthEx made of the calls that bore it."""
 
     text: str = field(repr=False)
     fresh: bool
     """Fetched by this run, as against brought along."""
 
+    refused: bool = False
+    """A call that bore it was answered 401: no other call sets out with it."""
+
     accepted: bool = False
     in_flight: int = 0
-    answered: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    """Set whenever no call that bears it is in flight, or one was accepted."""
+    _heard: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+
+    def sent(self) -> None:
+        """A call sets out with it."""
+        self.in_flight += 1
+
+    def answered(self, *, accepted: bool) -> None:
+        """That call is over; `accepted` where its answer shows that the token was good."""
+        self.in_flight -= 1
+        self.accepted = self.accepted or accepted
+        if self.accepted or not self.in_flight:
+            self._heard.set()
+
+    async def ever_accepted(self) -> bool:
+        """Whether it was ever any good, which calls that are still on their way may tell."""
+        while not self.accepted and self.in_flight:
+            self._heard.clear()
+            await self._heard.wait()
+        return self.accepted
 
 
 class Tokens:
@@ -43,45 +68,37 @@ class Tokens:
         self._fetch = fetch
         self._lock = asyncio.Lock()
         self._current: Token | None = None
-        self.fetched = 0
+        self._failure: BatchlinksError | None = None
 
     async def current(self) -> Token:
-        """The token to use now. Raises what `fetch` raises."""
-        if self._current is None:
+        """The token to use now. After a 401 one caller gets another, while all the rest wait for it.
+
+        Raises what `fetch` raises, and Refused where a token was refused that had just been fetched, or where there
+        is nothing to fetch another with.
+        """
+        if self._current is None or self._current.refused:
             async with self._lock:
-                if self._current is None:
-                    self._current = (
-                        Token(self._credentials.token, fresh=False)
-                        if self._credentials.token
-                        else await self._renewed()
-                    )
+                if self._failure is not None:
+                    raise self._failure
+                if self._current is None or self._current.refused:
+                    try:
+                        self._current = await self._next_after(self._current)
+                    except BatchlinksError as error:
+                        self._failure = error
+                        raise
         return self._current
 
-    async def replace(self, dead: Token) -> None:
-        """After a 401 on `dead`: make sure that another token is current. One call fetches it, the others wait.
-
-        Raises Refused where a token fetched just now was refused at once, or nothing is there to fetch one with.
-        """
-        while not dead.accepted and dead.in_flight:
-            # Others are on their way with the same token; their answers tell whether it was ever any good.
-            dead.answered.clear()
-            await dead.answered.wait()
-        async with self._lock:
-            if self._current is not dead:
-                return
-            if dead.fresh and not dead.accepted:
-                raise Refused(
-                    "HealthEx refused a call (answer 401) with a token that it had just issued. Check that the API key "
-                    "belongs to this project."
-                )
-            self._current = await self._renewed()
-
-    async def _renewed(self) -> Token:
+    async def _next_after(self, dead: Token | None) -> Token:
+        if dead is None and self._credentials.token:
+            return Token(self._credentials.token, fresh=False)
+        if dead is not None and dead.fresh and not await dead.ever_accepted():
+            raise Refused(
+                "HealthEx refused a call (answer 401) with a token that it had just issued. Check that the API key "
+                "belongs to this project."
+            )
         if not self._credentials.can_renew:
             raise Refused(
                 "HealthEx does not accept the token in HEALTHEX_TOKEN (any more), and there is no API key and secret to "
                 "get a new one with. Set HEALTHEX_API_KEY and HEALTHEX_API_SECRET."
             )
-        token = Token(await self._fetch(), fresh=True)
-        self.fetched += 1
-        return token
+        return Token(await self._fetch(), fresh=True)

@@ -8,7 +8,7 @@ store, and bounds each call as a whole.
 
 import asyncio
 import ssl
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -17,31 +17,49 @@ import truststore
 
 from batchlinks.errors import SettingsError
 
+_CONNECT_SHARE = 0.8
+"""Of a call's time, for its connection: so it shows in time that nobody was reached."""
+
+_LONGEST_BODY = 64 * 1024
+"""Bytes that are read of an answer: many times a link or a token, and nobody can fill the memory."""
+
+
+class CertificateNotTrusted(httpx.ConnectError):
+    """Another try would end the same way."""
+
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Sends httpx requests to one host and reads each answer whole.
 
-    Raises httpx's exceptions: ConnectError and ConnectTimeout when nobody was reached, ProxyError for a proxy in between
-    (its message is the status where the proxy answered), ReadTimeout when no whole answer came in `timeout_s`
-    seconds, RemoteProtocolError and ReadError for a broken one.
+    Raises httpx's exceptions: ConnectError (CertificateNotTrusted among them) and ConnectTimeout when nobody was
+    reached, ProxyError for a proxy in between (with `answer` and the status as its message where the proxy answered), ReadTimeout
+    when no whole answer came in `timeout_s` seconds, RemoteProtocolError and ReadError for a broken one.
     """
 
     def __init__(self, base_url: str, *, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self.proxy, self._proxy_auth = _proxy_for(base_url)
+        self._proxy = _proxy_for(base_url)
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | bool = (
-            truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if base_url.startswith("https:") or self.proxy else True
+            truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if base_url.startswith("https:") or self._proxy else True
         )
+
+    @property
+    def proxy(self) -> str | None:
+        """Address of the proxy, without the credentials that may stand in it."""
+        if self._proxy is None:
+            return None
+        scheme, _, address = self._proxy.partition("://")
+        return f"{scheme}://{address.rpartition('@')[2]}"
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._tls, ttl_dns_cache=60),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s * _CONNECT_SHARE),
                 auto_decompress=False,
-                # httpx has written every header already.
+                # Nothing but what the request says; Host and Content-Length are added in any case.
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             )
         try:
@@ -50,32 +68,54 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 self._session.request(
                     request.method,
                     str(request.url),
-                    data=request.content or None,
-                    headers=request.headers,
+                    data=request.read() or None,
+                    headers=request.headers.multi_items(),
                     allow_redirects=False,
-                    proxy=self.proxy,
-                    proxy_auth=self._proxy_auth,
+                    proxy=self._proxy,
                 ) as response,
             ):
-                body = await response.read()
+                body = await _beginning(response)
         except Exception as error:
-            raise translated(error, request) from error
-        return httpx.Response(response.status, headers=response.raw_headers, content=body, request=request)
+            known = translated(error, request)
+            if known is None:
+                raise
+            raise known from error
+        try:
+            return httpx.Response(response.status, headers=response.raw_headers, content=body, request=request)
+        except httpx.DecodingError as error:  # compressed, though nobody asked for it, and badly so
+            raise httpx.RemoteProtocolError("the answer was garbled", request=request) from error
 
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
 
 
-def translated(error: Exception, request: httpx.Request) -> Exception:
-    """aiohttp's or asyncio's exception as httpx's. Never holds a URL or a body; an unknown one comes back as it is."""
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The body; of an endless one as much as anybody could want, and its connection is given up."""
+    length = response.content_length
+    if length is not None and length <= _LONGEST_BODY:
+        return await response.read()
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _LONGEST_BODY:
+            response.close()
+            break
+    return bytes(body)
+
+
+def translated(error: Exception, request: httpx.Request) -> httpx.TransportError | None:
+    """aiohttp's or asyncio's exception as httpx's, without a URL or a body in it; None for one that is a defect."""
     match error:
         case aiohttp.ClientHttpProxyError():
-            return httpx.ProxyError(str(error.status), request=request)
+            return httpx.ProxyError(f"answer {error.status}", request=request)
         case aiohttp.ClientProxyConnectionError():
             return httpx.ProxyError("not reached", request=request)
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return httpx.ConnectError(_certificate_trouble(error), request=request)
+        case aiohttp.ClientConnectorCertificateError():
+            reason = getattr(error.certificate_error, "verify_message", "") or "not valid"
+            return CertificateNotTrusted(reason, request=request)
+        case aiohttp.ClientConnectorSSLError():
+            return httpx.ConnectError("no secure connection", request=request)
         case aiohttp.ConnectionTimeoutError():
             return httpx.ConnectTimeout("no connection in time", request=request)
         case aiohttp.ClientConnectorError() | aiohttp.InvalidURL():
@@ -89,34 +129,24 @@ def translated(error: Exception, request: httpx.Request) -> Exception:
         case aiohttp.ClientError() | OSError():
             return httpx.ReadError("the connection was dropped", request=request)
         case _:
-            return error
+            return None
 
 
-def _certificate_trouble(
-    error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError,
-) -> str:
-    cause = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error.os_error
-    reason = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or "TLS failed"
-    return f"certificate: {reason}"
-
-
-def _proxy_for(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
+def _proxy_for(url: str) -> str | None:
     """The machine's proxy for this host (HTTPS_PROXY, NO_PROXY, and the system's settings on macOS and Windows).
 
-    Worked out once: asking for every call would cost five times as much as the call.
+    Worked out once: asking for every call would cost five times as much as the call. Raises SettingsError.
     """
     parts = urlsplit(url)
     if not parts.hostname or proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None, None
+        return None
     proxies = getproxies()
     found = proxies.get(parts.scheme) or proxies.get("all")
     if not found:
-        return None, None
+        return None
     proxy = urlsplit(found if "://" in found else f"http://{found}")
     if proxy.scheme not in ("http", "https"):
         raise SettingsError(
             f"The proxy set on this computer is of the kind {proxy.scheme}://; only http:// and https:// work."
         )
-    auth = aiohttp.BasicAuth(unquote(proxy.username), unquote(proxy.password or "")) if proxy.username else None
-    address = proxy.netloc.rpartition("@")[2]
-    return f"{proxy.scheme}://{address}", auth
+    return f"{proxy.scheme}://{proxy.netloc}"

@@ -86,7 +86,8 @@ class ResultFiles:
                 with self._release.open(f"{name}.xlsx") as file:
                     write_workbook(file, sheets, title=f"batchlinks: {sheets[0].name}")
             except TooManyRows:
-                logger().warning("More rows than a workbook holds: written as CSV.", file=name)
+                what = "links" if role == "links" else "rows to fix"
+                logger().warning(f"The {what} are more than a workbook holds, so they are written as CSV.", file=name)
             else:
                 return {role: f"{name}.xlsx"}
         written = {}

@@ -1,5 +1,7 @@
 """What stands in the links workbook and in the error report: columns of text, row by row of the roster. Pure."""
 
+import csv
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,14 +13,19 @@ import pyarrow.compute as pc
 from batchlinks.codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE
 from batchlinks.errors import SettingsError
 from batchlinks.results.workbook import Sheet
-from batchlinks.roster.header_words import key
+from batchlinks.roster.error_report import COLUMNS, FIELD_COLUMN
+from batchlinks.roster.header_words import is_plain, key
 from batchlinks.roster.id_column import IdColumn, display_names
 from batchlinks.roster.sensitive import social_security_columns
-from batchlinks.roster.table import Table
+from batchlinks.roster.table import CellKind, Table
 from batchlinks.screening import Screened
+from batchlinks.screening.identifier import read_id
 
 LINKS_SHEET, ERRORS_SHEET, DUPLICATES_SHEET = "Links", "Errors", "Duplicates"
 OTHER_LINK_COLUMN = "healthex_link"
+
+*_ERROR_COLUMNS, _KEPT_ROW = COLUMNS
+_SENTENCES = frozenset({COLUMNS.index("error_message")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class Handout:
 
 
 def handout(table: Table, column: IdColumn, *, columns: str | None, link_column: str, link_dates: bool) -> Handout:
-    """Raises SettingsError when `columns` names one that is not there."""
+    """`columns`: headers with commas between. Raises SettingsError when it names one that is not there."""
     return Handout(
         kept=_named(table, columns) if columns is not None else without_social_security(table, column),
         link_column=OTHER_LINK_COLUMN if key(link_column) in map(key, table.headers) else link_column,
@@ -42,19 +49,48 @@ def handout(table: Table, column: IdColumn, *, columns: str | None, link_column:
 
 
 def without_social_security(table: Table, column: IdColumn) -> tuple[int, ...]:
-    """Every column but those with Social Security numbers; the ID column stays, whatever it holds."""
-    hidden = set(social_security_columns(table, except_for=column.parts))
+    """Every column with something in it but those with Social Security numbers; the ID column stays, whatever it holds."""
+    hidden = set(social_security_columns(table, except_for=column.parts)) | (_empty_columns(table) - set(column.parts))
     return tuple(position for position in range(len(table.headers)) if position not in hidden)
 
 
+def _empty_columns(table: Table) -> set[int]:
+    """Columns with neither header nor value: a table that starts in column B has one before it."""
+    return {
+        position
+        for position, header in enumerate(table.headers)
+        if not header
+        and not any(position < len(fields) and fields[position] for fields in table.misfits.values())
+        and not pc.any(pc.not_equal(table.column(position), "")).as_py()
+    }
+
+
 def _named(table: Table, columns: str) -> tuple[int, ...]:
-    by_key = {key(name): position for position, name in reversed(list(enumerate(display_names(table.headers))))}
+    names = display_names(table.headers)
+    by_key = {key(name): position for position, name in reversed(list(enumerate(names)))}
     positions = []
-    for name in columns.split(","):
-        if key(name) not in by_key:
-            raise SettingsError(f"--columns names a column that the list does not have: {name.strip()}.")
-        positions.append(by_key[key(name)])
+    # as in a CSV, so that quotes can hold a header with a comma
+    for place, wanted in enumerate(next(csv.reader([columns], skipinitialspace=True), []), start=1):
+        position = names.index(wanted.strip()) if wanted.strip() in names else by_key.get(key(wanted))
+        if position is None:
+            raise SettingsError(
+                f"--columns: the {_ordinal(place)} name in it is no column of the list{_nearest(wanted, table.headers)}."
+            )
+        positions.append(position)
+    if not positions:
+        raise SettingsError("--columns names no column.")
     return tuple(positions)
+
+
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+def _nearest(wanted: str, headers: Sequence[str]) -> str:
+    """The header that was probably meant, unless it might be a patient's data in a list without a header row."""
+    shown = {key(header): header for header in headers if is_plain(header)}
+    near = difflib.get_close_matches(key(wanted), list(shown), n=1)
+    return f" (did you mean {shown[near[0]]}?)" if near else ""
 
 
 def links_sheet(
@@ -96,43 +132,58 @@ def error_sheets(table: Table, column: IdColumn, screened: Screened, *, kept: Se
 
 def _errors(table: Table, column: IdColumn, screened: Screened, kept: Sequence[int]) -> Sheet:
     positions = np.flatnonzero(screened.codes)
-    codes, actions, messages = [], [], []
-    for position in positions.tolist():
-        code = screened.code_at(position)
-        assert code is not None  # noqa: S101 only rows with a code are here
-        codes.append(code.value)
-        actions.append(code.action.value)
-        messages.append(code.message(**screened.gaps.get(position, {})))
+    codes = [code for position in positions.tolist() if (code := screened.code_at(position)) is not None]
+    messages = [
+        code.message(**screened.gaps.get(position, {}))
+        for position, code in zip(positions.tolist(), codes, strict=True)
+    ]
     taken = pa.array(positions)
-    cells = [table.column(index).take(taken) for index in kept]
+    cells = {index: table.column(index).take(taken) for index in kept}
+    for part in set(column.parts) & set(kept) & set(table.kinds):
+        cells[part] = _still_refused(cells[part], table.kinds[part][positions])
     names = display_names(table.headers)
-    headers = [names[index] for index in kept]
-    cells, headers = _with_misfits(table, positions, kept, cells, headers)
-    first = ["error_row", "error_code", "error_action", "error_message"]
-    ours = [_texts(table.row_numbers[positions].tolist()), _texts(codes), _texts(actions), _texts(messages)]
+    field_headers, fields = _misfit_fields(table, positions)
+    headers = [*_ERROR_COLUMNS, *(names[index] for index in kept), *field_headers]
+    ours = [
+        _texts(table.row_numbers[positions].tolist()),
+        _texts([code.value for code in codes]),
+        _texts([code.action for code in codes]),
+        _texts(messages),
+    ]
     here = np.ones(len(positions), dtype=bool)
-    marked = {len(first) + kept.index(part): here for part in column.parts if part in kept}
-    return Sheet(ERRORS_SHEET, display_names([*first, *headers]), [*ours, *cells], marked=marked)
+    marked = {len(_ERROR_COLUMNS) + kept.index(part): here for part in column.parts if part in kept}
+    return Sheet(
+        ERRORS_SHEET, display_names(headers), [*ours, *cells.values(), *fields], marked=marked, sentences=_SENTENCES
+    )
 
 
-def _with_misfits(
-    table: Table, positions: npt.NDArray[np.intp], kept: Sequence[int], cells: list[pa.Array], headers: list[str]
-) -> tuple[list[pa.Array], list[str]]:
-    """Rows with more or fewer fields than the header, field by field as they stood; surplus ones in columns of their own."""
-    rows = {int(position): index for index, position in enumerate(positions) if int(position) in table.misfits}
-    if not rows:
-        return cells, headers
-    columns = [cell.to_pylist() for cell in cells]
-    surplus = max(0, *(len(table.misfits[position]) - len(table.headers) for position in rows))
-    extra = [[""] * len(positions) for _ in range(surplus)]
-    for position, row in rows.items():
-        fields = table.misfits[position]
-        for place, index in enumerate(kept):
-            columns[place][row] = fields[index] if index < len(fields) else ""
-        for place, text in enumerate(fields[len(table.headers) :]):
-            extra[place][row] = text
-    names = display_names([*table.headers, *[""] * surplus])
-    return [_texts(column) for column in [*columns, *extra]], [*headers, *names[len(table.headers) :]]
+def _still_refused(cells: pa.Array, kinds: npt.NDArray[np.int8]) -> pa.Array:
+    """The ID cells of refused rows, so that none passes when it is handed in again as it is.
+
+    A number that was refused for its format would, as plain text, look like an ID: it gets back what it was refused for.
+    """
+    texts = cells.to_pylist()
+    for row in np.flatnonzero(kinds > CellKind.NUMBER).tolist():
+        if read_id(texts[row])[1] is None:
+            texts[row] = _as_it_was_refused(texts[row], int(kinds[row]))
+    return _texts(texts)
+
+
+def _as_it_was_refused(text: str, kind: int) -> str:
+    if kind == CellKind.FRACTION:
+        return f"{text}.0"
+    if kind == CellKind.SCIENTIFIC:
+        mantissa, _, exponent = f"{float(text):.14E}".partition("E")
+        return f"{mantissa.rstrip('0').rstrip('.')}E{exponent}"
+    return f"{text} (?)"
+
+
+def _misfit_fields(table: Table, positions: npt.NDArray[np.intp]) -> tuple[list[str], list[pa.Array]]:
+    """Columns for the fields of rows with more or fewer of them than the header has: nobody can tell which belongs where."""
+    fields = [table.misfits.get(position, ()) for position in positions.tolist()]
+    most = max(map(len, fields), default=0)
+    headers = [FIELD_COLUMN.format(number=number) for number in range(1, most + 1)]
+    return headers, [_texts([row[place] if place < len(row) else "" for row in fields]) for place in range(most)]
 
 
 def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
@@ -148,17 +199,9 @@ def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
         _texts([DUPLICATE_MESSAGE.format(kept_row=row) for row in kept_rows]),
         _texts(kept_rows),
     ]
-    headers = [
-        "error_row",
-        "error_code",
-        "error_action",
-        "error_message",
-        "kept_row",
-        *(names[index] for index in kept),
-    ]
-    return Sheet(
-        DUPLICATES_SHEET, display_names(headers), [*ours, *(table.column(index).take(taken) for index in kept)]
-    )
+    headers = [*COLUMNS, *(names[index] for index in kept)]
+    cells = [table.column(index).take(taken) for index in kept]
+    return Sheet(DUPLICATES_SHEET, display_names(headers), [*ours, *cells], sentences=_SENTENCES)
 
 
 def _texts(values: Sequence[object]) -> pa.Array:

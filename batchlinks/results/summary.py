@@ -45,7 +45,7 @@ class Summary:
 
     def as_json(self) -> dict[str, object]:
         """As the summary file holds it, without `outputs`, which the release adds."""
-        common: dict[str, object] = {
+        return {
             "run_id": self.run_id,
             "version": self.version,
             "roster": self.roster,
@@ -55,17 +55,10 @@ class Summary:
             "started_at": _utc(self.started_at),
             "finished_at": _utc(self.finished_at) if self.finished_at else None,
             "rows": self.rows,
-        }
-        if self.check:
-            common |= {"sendable": self.linked}
-        else:
-            common |= {
-                "linked": self.linked,
-                "written": self.written,
-                "requested": self.requested,
-                "reused": self.reused,
-            }
-        return common | {
+            "sendable" if self.check else "linked": self.linked,
+            "written": self.written,
+            "requested": self.requested,
+            "reused": self.reused,
             "duplicates": self.duplicates,
             "errors": dict(self.errors),
             "warnings": dict(self.warnings),

@@ -63,6 +63,9 @@ class Sheet:
     marked: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
     """Column position -> the rows (as many as the column has) whose cell is coloured as the one to fix."""
 
+    sentences: frozenset[int] = frozenset()
+    """Positions of the columns that hold sentences: wide, and broken into lines, so that they can be read whole."""
+
     widths: Sequence[float] | None = None
     """One for each column, in characters; None takes them from the values."""
 
@@ -118,22 +121,23 @@ _WIDEST_PAGE = 200
 def _package(sheets: Sequence[Sheet], title: str) -> io.BytesIO:
     """A complete workbook with everything but the cells.
 
-    In place of the cells, the first row has three blank ones, for the styles' numbers: see `_Styles`.
+    In place of the cells, the first row has four blank ones, for the styles' numbers: see `_Styles`.
     """
     content = io.BytesIO()
     workbook = xlsxwriter.Workbook(content, {"in_memory": True})
     workbook.set_properties({"title": re.sub(r"[\x00-\x1f\ufffe\uffff]", " ", encodable(title))})
-    text = workbook.add_format({"num_format": _TEXT_FORMAT})
+    text = workbook.add_format({"num_format": _TEXT_FORMAT, "valign": "top"})
+    sentence = workbook.add_format({"num_format": _TEXT_FORMAT, "valign": "top", "text_wrap": True})
     header = workbook.add_format({"num_format": _TEXT_FORMAT, "bold": True, "bg_color": "#DCE6F1", "bottom": 1})
-    marked = workbook.add_format({"num_format": _TEXT_FORMAT, "bg_color": "#FFD966"})
+    marked = workbook.add_format({"num_format": _TEXT_FORMAT, "valign": "top", "bg_color": "#FFD966"})
     for sheet in sheets:
         last_row, last_column = len(sheet), max(len(sheet.headers) - 1, 0)
         worksheet = workbook.add_worksheet(sheet.name)
-        for position, style in enumerate((header, text, marked)):
+        for position, style in enumerate((header, text, sentence, marked)):
             worksheet.write_blank(0, position, None, style)
         widths = sheet.widths if sheet.widths is not None else _widths(sheet)
         for position, width in enumerate(widths):
-            worksheet.set_column(position, position, width, text)
+            worksheet.set_column(position, position, width, sentence if position in sheet.sentences else text)
         worksheet.freeze_panes(1, 0)
         worksheet.autofilter(0, 0, last_row, last_column)
         used = xl_range(0, 0, last_row, last_column)
@@ -147,14 +151,17 @@ def _package(sheets: Sequence[Sheet], title: str) -> io.BytesIO:
 
 
 _NARROWEST, _WIDEST = 8.0, 42.0
+_SENTENCE = 70.0
 _SAMPLE = 1_000
 
 
 def _widths(sheet: Sheet) -> list[float]:
     """Wide enough for most of the values, and for the header beside its filter button."""
     return [
-        min(max(_usual_length(column) + 1.5, len(header) + 4.0, _NARROWEST), _WIDEST)
-        for header, column in zip(sheet.headers, sheet.columns, strict=True)
+        _SENTENCE
+        if position in sheet.sentences
+        else min(max(_usual_length(column) + 1.5, len(header) + 4.0, _NARROWEST), _WIDEST)
+        for position, (header, column) in enumerate(zip(sheet.headers, sheet.columns, strict=True))
     ]
 
 
@@ -172,6 +179,7 @@ class _Styles:
 
     header: str
     text: str
+    sentence: str
     marked: str
 
 
@@ -183,11 +191,14 @@ def _copy_with_rows(workbook: zipfile.ZipFile, part: str, around: str, sheet: Sh
     # Excel offers to repair files whose parts announce 64-bit sizes without needing them.
     with workbook.open(part, "w", force_zip64=_may_exceed_zip32(sheet)) as sink:
         sink.write(f"{before}<sheetData>".encode())
-        sink.write(_rows_xml(one_row(sheet.headers), 1, {}, (styles.header, styles.header)))
+        sink.write(_rows_xml(one_row(sheet.headers), 1, {}, [styles.header] * len(sheet.headers), styles.header))
+        plain = [
+            styles.sentence if position in sheet.sentences else styles.text for position in range(len(sheet.headers))
+        ]
         for first, columns in batches(sheet.columns):
             rows = slice(first, first + len(columns[0]))
             marked = {position: pa.array(mask[rows]) for position, mask in sheet.marked.items()}
-            sink.write(_rows_xml(columns, first + 2, marked, (styles.text, styles.marked)))
+            sink.write(_rows_xml(columns, first + 2, marked, plain, styles.marked))
         sink.write(f"</sheetData>{after}".encode())
 
 
@@ -198,17 +209,19 @@ def _rows_xml(
     columns: Sequence[pa.LargeStringArray],
     first_number: int,
     marked: Mapping[int, pa.BooleanArray],
-    styles: tuple[str, str],
+    plain: Sequence[str],
+    coloured: str,
 ) -> memoryview:
     """The `<row>` elements of a batch whose first row has the number `first_number` in the sheet.
 
-    `marked` says which cells of a column are coloured; `styles` are those of ordinary and of coloured cells.
+    `marked` says which cells of a column are coloured, and so have the style `coloured` instead of the column's in `plain`.
     """
     numbers = pc.cast(pa.array(np.arange(first_number, first_number + len(columns[0]))), TEXT)
     pieces: list[Piece] = ['<row r="', numbers, '">']
     for position, column in enumerate(columns):
         text = _within_limit(column)
-        pieces += _cells_xml(f'<c r="{xl_col_to_name(position)}', numbers, text, marked.get(position), styles)
+        opening = f'<c r="{xl_col_to_name(position)}'
+        pieces += _cells_xml(opening, numbers, text, marked.get(position), plain[position], coloured)
     return bytes_of(joined([*pieces, "</row>"]))
 
 
@@ -217,10 +230,10 @@ def _cells_xml(
     numbers: pa.LargeStringArray,
     text: pa.LargeStringArray,
     marked: pa.BooleanArray | None,
-    styles: tuple[str, str],
+    plain: str,
+    coloured: str,
 ) -> list[Piece]:
     """One column's cells. A blank one is left out, and so takes the column's style, unless it is coloured."""
-    plain, coloured = styles
     style = plain if marked is None else pc.if_else(marked, literal(coloured), literal(plain))
     # Without the attribute Excel drops white space at either end.
     tag = '<t xml:space="preserve">' if _has_outer_space(text) else "<t>"
@@ -251,8 +264,12 @@ def _escaped(text: pa.LargeStringArray) -> pa.LargeStringArray:
     """The text as XML; a text that only looks like one of Excel's escapes comes out as it went in."""
     data = bytes(bytes_of(text))
     if b"_x" in data:
-        # Without regard to the closing underscore, which may be the next escape's opening one.
-        text = pc.replace_substring_regex(text, "_x([0-9A-Fa-f]{4})", r"_x005F_x\1")
+        # Only where there is a whole one: programs other than Excel do not take it back, and a link may hold half of one.
+        looks_like_one = pc.match_substring_regex(text, "_x[0-9A-Fa-f]{4}_")
+        if pc.any(looks_like_one).as_py():
+            # Without regard to the closing underscore, which may be the next escape's opening one.
+            escaped = pc.replace_substring_regex(text, "_x([0-9A-Fa-f]{4})", r"_x005F_x\1")
+            text = pc.if_else(looks_like_one, escaped, text)
     if count_of(data, _SUSPECT):
         for character, escape in (_MARKUP | _CONTROLS).items():
             if character.encode() in data:

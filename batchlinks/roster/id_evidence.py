@@ -56,7 +56,11 @@ class Candidate:
 
 
 def candidate_at(table: "Table", at: int) -> Candidate:
-    return Candidate(at, table.headers[at], id_meaning(table.headers[at]), sample(table, at))
+    cells = sample(table, at)
+    if table.is_error_report:
+        # Its rows are the ones whose ID was blank, a placeholder and the like: what is left of that says nothing.
+        cells = ["" if _NO_DIGIT.fullmatch(cell) else cell for cell in cells]
+    return Candidate(at, table.headers[at], id_meaning(table.headers[at]), cells)
 
 
 def objection(table: "Table", candidate: Candidate) -> str | None:
@@ -144,6 +148,8 @@ _FEW = 3
 
 def says_nothing(table: "Table", candidate: Candidate) -> bool:
     """Blank throughout, or one value throughout: what such a column says, it says of the whole list."""
+    if table.is_error_report:
+        return False
     return len(table) > 0 and (not candidate.texts or _is_constant(table, candidate))
 
 
@@ -161,8 +167,8 @@ def _is_nearly_constant(_table: "Table", candidate: Candidate) -> bool:
     return counts.most_common(1)[0][1] > len(texts) / 2 or len(counts) <= min(_FEW, len(texts) // 10)
 
 
-def _is_mostly_blank(_table: "Table", candidate: Candidate) -> bool:
-    return len(candidate.texts) * 2 < len(candidate.cells)
+def _is_mostly_blank(table: "Table", candidate: Candidate) -> bool:
+    return not table.is_error_report and len(candidate.texts) * 2 < len(candidate.cells)
 
 
 def _names_no_one(_table: "Table", candidate: Candidate) -> bool:

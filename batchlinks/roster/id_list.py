@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from batchlinks.errors import RosterError
+from batchlinks.errors import RosterError, SettingsError
 from batchlinks.roster import ReadOptions, read_roster
-from batchlinks.roster.id_column import choose_id_column
-from batchlinks.roster.table import CellKind
+from batchlinks.roster.id_column import IdColumn, IdColumnUndecided, choose_id_column
+from batchlinks.roster.table import CellKind, Table
 
 
 def read_id_list(path: Path, *, id_column: str | None = None) -> list[tuple[int, str, int]]:
@@ -18,8 +18,7 @@ def read_id_list(path: Path, *, id_column: str | None = None) -> list[tuple[int,
     if len(plain.headers) == 1:
         table, column = plain, 0
     else:
-        table = read_roster(path, ReadOptions(id_column=id_column))
-        choice = choose_id_column(table, id_column)
+        table, choice = _table_with_ids(path, id_column)
         if len(choice.parts) != 1:
             raise RosterError(
                 f"{path.name}: IDs joined from two columns cannot be read from a list; make it one column."
@@ -32,3 +31,17 @@ def read_id_list(path: Path, *, id_column: str | None = None) -> list[tuple[int,
         for position, text in enumerate(texts)
         if text.strip()
     ]
+
+
+def _table_with_ids(path: Path, id_column: str | None) -> tuple[Table, IdColumn]:
+    try:
+        try:
+            table = read_roster(path, ReadOptions(id_column=id_column))
+            return table, choose_id_column(table, id_column)
+        except SettingsError:  # it may be called otherwise here than in the patient list
+            table = read_roster(path)
+            return table, choose_id_column(table)
+    except IdColumnUndecided as error:
+        raise RosterError(
+            f"{path.name}: it is not certain which of its columns is the patient ID. Leave only that column in it."
+        ) from error

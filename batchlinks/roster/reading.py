@@ -21,7 +21,7 @@ from batchlinks.roster.transfer import receive_table
 _MEGABYTE = 1_000_000
 MAX_FILE_BYTES = 1_000 * _MEGABYTE
 _SECONDS = 30.0
-_SECONDS_PER_MEGABYTE = 3.0  # a workbook of a million rows takes about a third of a second for each
+_SECONDS_PER_MEGABYTE = 6.0  # the slowest real workbooks, all numbers, take about one
 
 # Few threads and memory arenas: each sets aside address space, which is what a memory limit counts.
 _CHILD_ENVIRONMENT = {

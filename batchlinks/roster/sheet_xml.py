@@ -135,9 +135,9 @@ _VALUE_TAGS = (b"<v", b":v>", b"<is", b":is>")
 _ROW_TAG = re.compile(rb"""<(?:[\w.-]+:)?row\s[^>]*""")
 _ROW_NUMBER = re.compile(rb"""\sr=["'](\d+)["']""")
 _FORMULA_OR_ERROR = (re.compile(rb"<f[ >/]"), re.compile(rb' t="e"'))  # twice as fast as one, or as `in`
-# Legal, but seen from few programs: prefixes, single quotes, attributes on lines of their own. Sheets written so are
+# Legal, but seen from few programs: prefixes, single quotes, attributes with white space about them. Sheets written so are
 # not searched for formats and formulas but looked at closely.
-_UNUSUAL = re.compile(rb"""<[\w.-]+:row\b|<c[^>]*(?:='|[\t\r\n])""")
+_UNUSUAL = re.compile(rb"""<[\w.-]+:row\b|<c[^>]*(?:='|[\t\r\n]| =|= )""")
 
 
 def survey_sheet(archive: Archive, sheet: str, part: str, formats: Iterable[int]) -> Survey:

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from batchlinks.codes import ErrorCode
+
 
 class CellKind(IntEnum):
     """What stood in a cell. Anything but TEXT and NUMBER cannot be an external ID.
@@ -35,8 +37,8 @@ class Table:
     """
 
     headers: tuple[str, ...]
-    """One for each column, cleaned of surrounding white space and line breaks; "" where blank, repeats as they
-    stand. A headerless list has all ""."""
+    """One for each column from the spreadsheet's first (A) on, cleaned of surrounding white space and line breaks; ""
+    where blank, repeats as they stand. A headerless list has all ""."""
 
     cells: pa.Table
     """Columns "0" … "n-1" of type string (no nulls; "" is blank), as many as `headers`."""
@@ -57,6 +59,13 @@ class Table:
 
     sha256: str = ""
     """Of the file's bytes, in hex."""
+
+    is_error_report: bool = False
+    """Whether these are the refused rows of an earlier run, fixed or not, handed in again."""
+
+    refused_before: Mapping[int, tuple[ErrorCode, Mapping[str, int]]] = field(default_factory=dict)
+    """Of an error report: position -> code and the numbers in its sentence, for refusals that only the whole roster or an
+    option of that run could tell."""
 
     sheet: str | None = None
     header_row: int = 0

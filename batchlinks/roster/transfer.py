@@ -112,16 +112,15 @@ def receive_table(source: IO[bytes], name: str) -> Table | None:
 
 
 def _table(received: pa.Table, facts: Facts, name: str) -> Table:
-    first, last = _used_columns(received, facts.headers)
+    used = _used_columns(received, facts.headers)
     kinds: dict[int, Kinds] = {}
-    for index in range(first, last):
+    for index in range(used):
         kind = received.column(f"kind {index}").to_numpy()
         if np.any(kind != CellKind.TEXT):
-            kinds[index - first] = kind
-    cells = received.select([str(index) for index in range(first, last)])
+            kinds[index] = kind
     return Table(
-        headers=tuple(facts.headers[first:last]),
-        cells=cells.rename_columns([str(index) for index in range(last - first)]),
+        headers=tuple(facts.headers[:used]),
+        cells=received.select([str(index) for index in range(used)]),
         row_numbers=received.column("row").to_numpy(),
         kinds=kinds,
         misfits={position: tuple(fields) for position, fields in facts.misfits},
@@ -136,16 +135,13 @@ def _table(received: pa.Table, facts: Facts, name: str) -> Table:
     )
 
 
-def _used_columns(received: pa.Table, headers: Sequence[str]) -> tuple[int, int]:
-    """First and last (exclusive) of the columns, without those at the edges that have no header and no value.
+def _used_columns(received: pa.Table, headers: Sequence[str]) -> int:
+    """How many columns there are up to the last that has a header or a value.
 
-    A list without a header keeps all its columns up to the last used one, so that letters go on meaning what
-    they mean in the spreadsheet.
+    Blank ones before the table are kept, so that positions are those of the spreadsheet and its letters hold.
     """
     used = [bool(header) or _has_something(received, index) for index, header in enumerate(headers)]
-    first = used.index(True) if any(headers) else 0
-    last = len(used) - used[::-1].index(True) if any(used) else 0
-    return first, last
+    return len(used) - used[::-1].index(True) if any(used) else 0
 
 
 def _has_something(received: pa.Table, index: int) -> bool:

@@ -27,6 +27,12 @@ _LINE = re.compile(
 )
 _BESIDE = re.compile(rf"\W*(?:{_FRAME})\W*(?:[\s:=|]\s*\d[\d,]*\b.*)?", re.IGNORECASE | re.VERBOSE)
 
+FOOTER_WORDS = (
+    r"(?i)total|count|page|end|tr[l]?r?|tlr|eof|footer|number|no|sum"
+    r"|patient|member|record|row|line|entries|people|person|result|item"
+)
+"""A cell for which `is_footer_beside` holds has one of these in it (RE2 syntax, for whole columns)."""
+
 
 def is_report_line(text: str) -> bool:
     """Whether a cleaned ID cell says that its row is part of the report's frame and not a patient."""
@@ -38,10 +44,6 @@ def is_footer_beside(text: str) -> bool:
     return _BESIDE.fullmatch(text.strip()) is not None
 
 
-def same_header(text: str, header: str) -> bool:
-    """Whether a cell repeats its column's header, whatever the case, spaces and punctuation."""
-    return bool(header) and _letters(text) == _letters(header)
-
-
-def _letters(text: str) -> str:
+def header_key(text: str) -> str:
+    """What a repeated header has in common with the header, whatever the case, spaces and punctuation."""
     return "".join(character for character in text.casefold() if character.isalnum())

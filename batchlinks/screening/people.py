@@ -6,7 +6,7 @@ never differs.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -27,19 +27,21 @@ _OTHERS = frozenset(
     """.split()
 )
 _BIRTH = (
-    {"dob"}, {"birth", "date"}, {"birthdate"}, {"birthday"}, {"dateofbirth"}, {"birth", "dt"}, {"birth", "dte"},
+    {"dob"}, {"do", "b"}, {"birth", "date"}, {"birthdate"}, {"birthday"}, {"dateofbirth"}, {"birth", "dt"}, {"birth", "dte"},
     {"bdate"}, {"born"}, {"geburtsdatum"}, {"date", "naissance"}, {"fecha", "nacimiento"}, {"d", "o", "b"},
 )  # fmt: skip
 _FIRST = (
-    {"first", "name"}, {"firstname"}, {"fname"}, {"first"}, {"given", "name"}, {"givenname"}, {"given"}, {"forename"},
-    {"gvn", "name"}, {"1", "st", "name"}, {"first", "nm"}, {"prenom"}, {"vorname"}, {"nombre"}, {"namefirst"},
+    {"first", "name"}, {"firstname"}, {"fname"}, {"f", "name"}, {"first"}, {"given", "name"}, {"givenname"}, {"given"},
+    {"forename"}, {"gvn", "name"}, {"1", "st", "name"}, {"first", "nm"}, {"prenom"}, {"vorname"}, {"nombre"}, {"namefirst"},
 )  # fmt: skip
 _LAST = (
-    {"last", "name"}, {"lastname"}, {"lname"}, {"last"}, {"family", "name"}, {"surname"}, {"srnm", "name"},
+    {"last", "name"}, {"lastname"}, {"lname"}, {"l", "name"}, {"last"}, {"family", "name"}, {"surname"}, {"srnm", "name"},
     {"last", "nm"}, {"nom"}, {"nachname"}, {"apellido"}, {"apellidos"}, {"namelast"},
 )  # fmt: skip
 _FULL = ({"name"}, {"patient", "name"}, {"full", "name"}, {"fullname"}, {"member", "name"}, {"pt", "name"},
-         {"pat", "name"}, {"patientname"}, {"person", "name"}, {"client", "name"}, {"beneficiary", "name"})  # fmt: skip
+         {"pat", "name"}, {"patientname"}, {"person", "name"}, {"client", "name"}, {"beneficiary", "name"},
+         {"patient"}, {"member"}, {"client"}, {"last", "first"}, {"last", "first", "name"},
+         {"last", "first", "mi"}, {"last", "first", "mi", "name"})  # fmt: skip
 _OWN = frozenset("patient pt pat member mbr person bene beneficiary client enrollee participant legal".split())
 _TITLES = frozenset("mr mrs ms miss mx dr prof rev sir madam".split())
 _MONTHS = {
@@ -59,13 +61,22 @@ class IdentityColumns:
     def __bool__(self) -> bool:
         return any(column is not None for column in (self.birth_date, self.first_name, self.full_name))
 
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Of those that there are."""
+        columns = (self.birth_date, self.first_name, self.last_name, self.full_name)
+        return tuple(column for column in columns if column is not None)
 
-def identity_columns(headers: Sequence[str]) -> IdentityColumns:
-    """The patient's own birth date and names, by their headers; the first column of each kind."""
+
+def identity_columns(headers: Sequence[str], besides: Collection[int] = ()) -> IdentityColumns:
+    """The patient's own birth date and names, by their headers; the first column of each kind.
+
+    `besides`: the columns of the ID, which are neither.
+    """
 
     def first(forms: Iterable[set[str]], *, amid_others: bool = False) -> int | None:
         for position, words in enumerate(own):
-            if any(form == words or (amid_others and form <= words) for form in forms):
+            if position not in besides and any(form == words or (amid_others and form <= words) for form in forms):
                 return position
         return None
 
@@ -108,6 +119,10 @@ class Person:
             return "first names"
         return None
 
+    def says_the_same_as(self, other: "Person") -> bool:
+        """Whether first name and birth date are read as the same, so that nothing new comes from comparing it."""
+        return (self.first, self.born, self.born_text) == (other.first, other.born, other.born_text)
+
     def has_other_last_name(self, other: "Person") -> bool:
         return bool(self.last) and bool(other.last) and self.last != other.last
 
@@ -138,10 +153,12 @@ def _plain(text: str) -> str:
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
+@lru_cache(maxsize=65536)
 def _letters(text: str) -> str:
     return "".join(character for character in _plain(text) if character.isalpha())
 
 
+@lru_cache(maxsize=65536)
 def _first_word(text: str) -> str:
     for word in re.split(r"[\s.,\-]+", _plain(text)):
         letters = "".join(character for character in word if character.isalpha())

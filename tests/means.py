@@ -1,0 +1,37 @@
+"""Tests that need a program which not every machine has: left out and named at the end, or failed where all must run.
+
+`@pytest.mark.needs("soffice")` on a test says that it calls this program. With BATCHLINKS_TESTS_COMPLETE set, as on the build
+server, a missing program fails the test instead.
+"""
+
+import os
+import shutil
+from collections import defaultdict
+
+import pytest
+
+COMPLETE = bool(os.environ.get("BATCHLINKS_TESTS_COMPLETE"))
+WHAT_FOR = {
+    "soffice": "LibreOffice opens what was written, and writes what is read (Debian: libreoffice-calc-nogui)",
+}
+_left_out: dict[str, list[str]] = defaultdict(list)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(program): calls a program that not every machine has")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        program = marker.args[0]
+        if shutil.which(program):
+            continue
+        if COMPLETE:
+            pytest.fail(f"{program} is not on this machine, and no test may be left out here")
+        _left_out[program].append(item.nodeid)
+        pytest.skip(f"no {program}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for program, tests in _left_out.items():
+        terminalreporter.write_line(f"Left out: {len(tests)} tests without {program}. {WHAT_FOR[program]}", yellow=True)
