@@ -32,7 +32,8 @@ from batchlinks.settings import (
 from batchlinks.simulator.options import SimulatorOptions
 
 if TYPE_CHECKING:
-    from batchlinks.batch import Plan, Report, Source
+    from batchlinks.batch import Plan, Report
+    from batchlinks.intake import Source
     from batchlinks.progress import Progress
 
 Decorator = Callable[[Any], Any]

@@ -23,7 +23,8 @@ class Interruption:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                # An interrupted command is about to end with its own exit code, however often it is told again.
+                signal.signal(number, signal.SIG_IGN if self.happened else handler)
 
     @contextmanager
     def calls(self, react: Callable[[], object]) -> Iterator[None]:
@@ -35,7 +36,8 @@ class Interruption:
             self._react = before
 
     def _arrived(self, _number: int, _frame: FrameType | None) -> None:
-        self.happened = True
-        if self._react is None:
+        again, self.happened = self.happened, True
+        if self._react is not None:
+            self._react()
+        elif not again:  # whoever presses twice gets the same orderly end
             raise KeyboardInterrupt
-        self._react()

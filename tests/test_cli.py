@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -166,14 +167,14 @@ class TestOnATerminal:
         os.close(terminal)
         try:
             seen = ""
-            while arrived := self.shown_on(person):
-                seen += arrived
+            while (arrived := self.shown_on(person)) != "":
+                seen += arrived or ""
+                # Said again after a second of silence: nobody can tell from outside when the question is listening.
                 if "Send? [" in seen and answer:
                     if isinstance(answer, signal.Signals):
                         process.send_signal(answer)
                     else:
                         os.write(person, answer.encode())
-                    answer = ""
             out, _ = process.communicate(timeout=30)
         finally:
             process.kill()
@@ -181,8 +182,10 @@ class TestOnATerminal:
         return Ended(process.returncode, out, seen)
 
     @staticmethod
-    def shown_on(person: int) -> str:
-        """What is shown next; "" once the terminal is closed."""
+    def shown_on(person: int) -> str | None:
+        """What is shown next; None where nothing is for a second, "" once the terminal is closed."""
+        if not select.select([person], [], [], 1.0)[0]:
+            return None
         try:
             return os.read(person, 4096).decode(errors="replace")
         except OSError:  # how Linux says so

@@ -13,7 +13,7 @@ import pytest
 from conftest import Ended
 
 from batchlinks.codes import ErrorCode
-from batchlinks.healthex import api, requesting
+from batchlinks.healthex import api, links, requesting
 from batchlinks.healthex.gate import Troubles
 from batchlinks.healthex.requesting import Linked, NotLinked
 from batchlinks.healthex.tokens import Credentials, Token
@@ -129,10 +129,10 @@ def break_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def break_judging(monkeypatch: pytest.MonkeyPatch) -> None:
-    def judge(ids: object, links: object, **_: object) -> None:
-        raise KeyError(f"{ids} {links}")
+    def own_names(external_ids: object, texts: object, _host: str) -> None:
+        raise KeyError(f"{external_ids} {texts}")
 
-    monkeypatch.setattr("batchlinks.batch.judge", judge)
+    monkeypatch.setattr(links, "_own_names", own_names)
 
 
 def break_recording(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,9 +53,9 @@ def counts(folder: Path) -> dict[str, object]:
 # --- all of it at once ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("retry_after", ["seconds", "date"])
-def test_fifteen_hundred_patients_all_get_their_own_link_from_a_server_that_does_everything_wrong(
-    command: Command, start_healthex: StartHealthEx, tmp_path: Path, retry_after: str
+@pytest.mark.parametrize(("retry_after", "patients"), [("seconds", 1500), ("date", 500)])
+def test_many_patients_all_get_their_own_link_from_a_server_that_does_everything_wrong(
+    command: Command, start_healthex: StartHealthEx, tmp_path: Path, retry_after: str, patients: int
 ) -> None:
     healthex = start_healthex(
         seed=11,
@@ -64,12 +64,12 @@ def test_fifteen_hundred_patients_all_get_their_own_link_from_a_server_that_does
         truncate_share=0.02,
         html_share=0.01,
         hang_share=0.01,
-        token_dies_after_calls=400,
+        token_dies_after_calls=150,
         rate=700,
         burst=10,
         retry_after=retry_after,
     )
-    ids = some_ids(1500)
+    ids = some_ids(patients)
 
     ended = command("run", roster_of(tmp_path, ids), "--timeout", "0.5")
 
@@ -143,9 +143,7 @@ def test_what_the_documentation_leaves_open_may_be_either_way(
     "hiccup",
     [
         500,
-        502,
         503,
-        504,
         408,
         425,
         "drop",
@@ -163,7 +161,6 @@ def test_what_the_documentation_leaves_open_may_be_either_way(
         ("body", 200, "application/json", '{"link": "none"}'),
         ("body", 200, "application/json", '"not closed'),
         ("body", 200, "application/json", "x" * 200_000),
-        ("status", 599),
     ],
     ids=lambda hiccup: str(hiccup)[:60],
 )
@@ -181,7 +178,7 @@ def test_what_can_heal_is_asked_again_and_nobody_else_is(
     assert counts(tmp_path)["retries"] == 1
 
 
-@pytest.mark.parametrize("status", [400, 402, 403, 404, 409, 410, 413, 418, 422, 451])
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
 def test_a_4xx_about_one_id_refuses_its_row_at_once_and_tells_the_status(
     command: Command, healthex: RunningSimulator, tmp_path: Path, status: int
 ) -> None:
@@ -206,7 +203,7 @@ def test_a_redirect_is_never_followed(command: Command, start_healthex: StartHea
     assert {call.path for call in healthex.calls} == {"/v1/auth/token", f"/v1/projects/{PROJECT}/link"}
 
 
-@pytest.mark.parametrize("fault", ["html", "empty", "foreign_host", "http_link", "no_xid"])
+@pytest.mark.parametrize("fault", ["html", "foreign_host"])
 def test_an_id_that_never_gets_a_link_on_the_expected_host_is_a_bad_answer_after_its_last_attempt(
     command: Command, healthex: RunningSimulator, tmp_path: Path, fault: str
 ) -> None:
@@ -515,12 +512,12 @@ def test_a_401_on_a_fresh_token_ends_the_run_after_one_call(
 
 
 def test_a_sign_in_that_stumbles_is_tried_again(command: Command, healthex: RunningSimulator, tmp_path: Path) -> None:
-    healthex.script_token([503, "drop", ("status", 429, {"Retry-After": "0"}), "html", "ok"])
+    healthex.script_token([503, ("status", 429, {"Retry-After": "0"}), "html", "ok"])
 
-    ended = command("run", roster_of(tmp_path, some_ids(2)), "--patience", "4")
+    ended = command("run", roster_of(tmp_path, some_ids(2)), "--patience", "5")
 
     assert ended.code == 0
-    assert healthex.token_calls == 5
+    assert healthex.token_calls == 4
 
 
 def test_a_sign_in_that_keeps_failing_ends_the_run_after_the_patience(
@@ -566,7 +563,7 @@ def test_a_project_that_is_not_active_ends_the_run_after_a_handful_of_calls(
     assert set(error_codes(tmp_path).values()) == {"not_attempted"}
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 405, 422])
+@pytest.mark.parametrize("status", [400, 404, 422])
 def test_the_same_refusal_of_the_first_five_patients_ends_the_run(
     command: Command, start_healthex: StartHealthEx, tmp_path: Path, status: int
 ) -> None:
@@ -710,12 +707,12 @@ def test_a_date_to_come_back_is_held_against_the_servers_own_clock(
 
 def test_a_refused_call_is_no_attempt(command: Command, healthex: RunningSimulator, tmp_path: Path) -> None:
     ids = some_ids(2)
-    healthex.script(ids[1], [("status", 429, {"Retry-After": "0"})] * 6)
+    healthex.script(ids[1], [("status", 429, {"Retry-After": "0"})] * 3)
 
     ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "1")
 
     assert ended.code == 0, ended.err
-    assert healthex.requests_for(ids[1]) == 7
+    assert healthex.requests_for(ids[1]) == 4
 
 
 def test_a_server_that_refuses_everybody_from_the_start_is_called_ten_times_at_most(
@@ -733,7 +730,7 @@ def test_a_run_goes_on_after_a_server_that_refused_at_first(
     command: Command, healthex: RunningSimulator, tmp_path: Path
 ) -> None:
     ids = some_ids(20)
-    healthex.script(ids[0], [429, 429])
+    healthex.script(ids[0], [429])
 
     ended = command("run", roster_of(tmp_path, ids))
 
@@ -744,8 +741,9 @@ def test_a_run_goes_on_after_a_server_that_refused_at_first(
 # --- failing for itself, or with everybody --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("places", [[0], [3], [29], [0, 1, 28, 29], [5, 6, 7, 8]], ids=str)
-@pytest.mark.parametrize("concurrency", [1, 64])
+@pytest.mark.parametrize(
+    ("places", "concurrency"), [([0], 1), ([0], 64), ([29], 64), ([26, 27, 28, 29], 64), ([5, 6, 7, 8], 1)], ids=str
+)
 def test_an_id_that_always_fails_gives_up_beside_others_that_get_through(
     command: Command, healthex: RunningSimulator, tmp_path: Path, places: list[int], concurrency: int
 ) -> None:
@@ -794,14 +792,13 @@ def test_a_failure_that_passes_costs_nobody_an_attempt_while_nothing_gets_throug
 
     watcher = threading.Thread(target=recover)
     watcher.start()
-    ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "1", "--patience", "4")
+    ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "1", "--patience", "3")
     watcher.join()
 
     assert ended.code == 0, ended.err
 
 
-@pytest.mark.parametrize("die_by", ["refuse", "error", "hang"])
-@pytest.mark.parametrize("patients", [60, 400])
+@pytest.mark.parametrize(("die_by", "patients"), [("refuse", 60), ("error", 60), ("hang", 60), ("error", 300)])
 def test_a_server_that_dies_in_mid_run_ends_it_and_the_next_run_asks_for_the_rest_only(
     command: Command, start_healthex: StartHealthEx, tmp_path: Path, die_by: str, patients: int
 ) -> None:

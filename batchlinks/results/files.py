@@ -67,13 +67,14 @@ class ResultFiles:
     ) -> None:
         self._release.__exit__(kind, error, trace)
 
-    def publish(self, summary: Summary, *, links: Sheet | None, errors: tuple[Sheet, Sheet]) -> Published:
+    def publish(self, summary: Summary, sheets: Mapping[str, Sheet]) -> Published:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 
-        What is too long for a workbook goes to CSV, and the log says so. Raises BatchlinksError when that fails.
+        `sheets`: `links` (not for a check), `errors` and `duplicates`. What is too long for a workbook goes to CSV, and the
+        log says so. Raises BatchlinksError when that fails.
         """
-        written = {} if links is None else self._write("links", "links", (links,))
-        written |= self._write("errors", "check" if self._check else "errors", errors)
+        written = self._write("links", "links", (sheets["links"],)) if "links" in sheets else {}
+        written |= self._write("errors", "check" if self._check else "errors", (sheets["errors"], sheets["duplicates"]))
         released = self._release.publish(summary.as_json())
         summary.outputs = dict(released.outputs)
         paths = {role: released.paths[suffix] for role, suffix in written.items()}

@@ -1,0 +1,101 @@
+"""Asking for the links that are not known: the IDs of a run go out, and each answer into the ledger as it comes."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from batchlinks.errors import BatchlinksError
+from batchlinks.healthex.api import Endpoint
+from batchlinks.healthex.requesting import Effort, Linked, NotLinked, Outcome, Tally, ask_all
+from batchlinks.healthex.tokens import Credentials
+from batchlinks.interruption import Interruption
+from batchlinks.ledger import Ledger
+from batchlinks.progress import Progress
+from batchlinks.settings import RunSettings
+
+
+@dataclass(slots=True)
+class Asked:
+    """What became of the IDs that were sent."""
+
+    tally: Tally = field(default_factory=Tally)
+    issued: list[str] = field(default_factory=list, repr=False)
+    not_linked: list[NotLinked] = field(default_factory=list)
+    stopped_by: BatchlinksError | None = None
+
+
+def ask(
+    ids: pa.Array,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    settings: RunSettings,
+    ledger: Ledger,
+    progress: Progress,
+    interruption: Interruption,
+) -> Asked:
+    """Ask for every link that is not known. What stops it is a value here: what was answered is still written."""
+    asked = Asked()
+    if not len(ids):
+        return asked
+    effort = Effort(
+        concurrency=min(settings.concurrency, len(ids)),
+        rate=settings.rate,
+        max_attempts=settings.max_attempts,
+        timeout_s=settings.timeout,
+        patience_s=settings.patience,
+    )
+
+    def record(outcome: Outcome) -> None:
+        if isinstance(outcome, Linked):
+            asked.issued.append(outcome.external_id)
+            ledger.record(outcome.external_id, outcome.link, replace=settings.refresh)
+        else:
+            asked.not_linked.append(outcome)
+        progress.settled(linked=isinstance(outcome, Linked))
+
+    async def requests() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with interruption.calls(lambda: loop.call_soon_threadsafe(stopping.set)):
+            if interruption.happened:  # just before
+                stopping.set()
+            await ask_all(
+                _one_by_one(ids),
+                endpoint=endpoint,
+                credentials=credentials,
+                effort=effort,
+                record=record,
+                stopping=stopping,
+                tally=asked.tally,
+            )
+
+    progress.start(len(ids))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(requests())
+    except BatchlinksError as error:
+        asked.stopped_by = error
+    finally:
+        progress.finish()
+    try:
+        ledger.flush()  # however it ended: the latest answers are part of the results
+    except BatchlinksError as error:
+        asked.stopped_by = error
+    return asked
+
+
+def _one_by_one(ids: pa.Array) -> Iterator[str]:
+    for start in range(0, len(ids), 4096):
+        yield from ids[start : start + 4096].to_pylist()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None  # there is no uvloop for it
+    import uvloop
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

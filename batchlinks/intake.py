@@ -1,0 +1,84 @@
+"""The first half of a run and the whole of a check: a roster is read and screened, by the settings of the one who asks."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from batchlinks.codes import ErrorCode, WarningCode
+from batchlinks.credentials import read_secret
+from batchlinks.errors import RosterError
+from batchlinks.logs import logger
+from batchlinks.roster import ReadOptions, RosterBytes, read_roster
+from batchlinks.roster.error_report import without_report_columns
+from batchlinks.roster.id_column import IdColumn, choose_id_column
+from batchlinks.roster.id_list import read_id_list
+from batchlinks.roster.table import Table
+from batchlinks.screening import Rules, Screened, in_words, screen
+from batchlinks.screening.identifier import read_id
+from batchlinks.settings import RunSettings
+
+Source = Path | RosterBytes
+
+_ROWS_NAMED = 20
+"""Row numbers that a warning names at most."""
+
+
+def read(source: Source, settings: RunSettings, environment: Mapping[str, str]) -> tuple[Table, IdColumn]:
+    """The table in the file, and which of its columns is the ID. Raises RosterError or SettingsError."""
+    options = ReadOptions(
+        sheet=settings.sheet,
+        header_row=settings.header_row,
+        id_column=settings.id_column,
+        encoding=settings.encoding,
+        password=read_secret("BATCHLINKS_ROSTER_PASSWORD", environment, in_keyring=False) or None,
+    )
+    table = without_report_columns(read_roster(source, options))
+    column = choose_id_column(table, settings.id_column)
+    logger().info(
+        f"Read {len(table):,} row{'' if len(table) == 1 else 's'}{f' from sheet {table.sheet}' if table.sheet else ''}; "
+        f"the patient ID is in {column.name}.",
+        rows=len(table),
+        roster_sha256=table.sha256,
+    )
+    return table, column
+
+
+def screened_by(settings: RunSettings, table: Table, column: IdColumn, *, withdrawn: frozenset[str]) -> Screened:
+    """Every row with its ID or the reason why it has none. Raises RosterError for an exclude list in doubt."""
+    rules = Rules(
+        pattern=re.compile(settings.id_pattern) if settings.id_pattern is not None else None,
+        width=settings.id_width,
+        any_length=settings.any_length,
+        joined_by=settings.id_join,
+        excluded=_excluded(settings),
+        withdrawn=withdrawn,
+    )
+    return screen(table, column, rules)
+
+
+def _excluded(settings: RunSettings) -> frozenset[str]:
+    """The exclude list. Whoever stands on it must be understood: an entry that cannot be read stops the run."""
+    if settings.exclude is None:
+        return frozenset()
+    entries = read_id_list(settings.exclude, id_column=settings.id_column)
+    excluded = set()
+    for place, (row, text, kind) in enumerate(entries):
+        identifier, code = read_id(text, kind, width=settings.id_width)
+        if identifier:
+            excluded.add(identifier)
+        elif place > 0 or code is not ErrorCode.NO_DIGIT:  # the first may be a header
+            raise RosterError(
+                f"{settings.exclude.name}, row {row}: this entry cannot be read as a patient ID, so somebody who is to be left "
+                "out might not be. Correct it."
+            )
+    return frozenset(excluded)
+
+
+def tell_warnings(screened: Screened, *codes: WarningCode) -> None:
+    """Say on standard error what was noticed and in which rows; all of it, or these codes only."""
+    for code, rows in screened.warnings.items():
+        if not codes or code in codes:
+            named = in_words(rows, most=_ROWS_NAMED)
+            logger().warning(
+                f"{code.sentence(len(rows))}{f': row {named}' if rows else ''}.", code=code.value, rows=list(rows)
+            )
