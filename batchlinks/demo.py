@@ -1,8 +1,11 @@
 """`batchlinks demo`: the sample roster against the stand-in, start to finish, in one process."""
 
 import importlib.resources
+import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from batchlinks import batch
@@ -28,7 +31,7 @@ def run_demo(output_dir: Path, *, progress: Progress) -> batch.Report:
         ) from error
     options = SimulatorOptions(latency_ms=20, jitter_ms=40, server_error_share=0.05)
     logger().info("A stand-in for HealthEx is started on this computer; its links lead nowhere.")
-    with tempfile.TemporaryDirectory() as data, Simulator(options).running(record=False) as server:
+    with _no_proxy(), tempfile.TemporaryDirectory() as data, Simulator(options).running(record=False) as server:
         environment = {
             "HEALTHEX_API_URL": server.url,
             "HEALTHEX_LINK_HOST": options.link_host,
@@ -44,3 +47,17 @@ def _sample() -> Path:
     """In the installed package, or beside it in a checkout."""
     packaged = Path(str(importlib.resources.files("batchlinks"))) / "sample_data" / SAMPLE
     return packaged if packaged.exists() else packaged.parents[2] / "sample_data" / SAMPLE
+
+
+@contextmanager
+def _no_proxy() -> Iterator[None]:
+    """Within, calls go to the stand-in on this computer directly, whatever proxy the computer has."""
+    before = os.environ.get("NO_PROXY")
+    os.environ["NO_PROXY"] = "*"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NO_PROXY"]
+        else:
+            os.environ["NO_PROXY"] = before

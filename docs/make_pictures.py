@@ -28,7 +28,7 @@ class Picture:
 
 SHOWN = (
     Picture("clinic_roster.links.xlsx", "links.png", width=7.75, height=1.83),
-    Picture("clinic_roster.errors.xlsx", "errors.png", width=8.3, height=1.86),
+    Picture("clinic_roster.errors.xlsx", "errors.png", width=8.3, height=2.9),
 )
 
 

@@ -286,6 +286,8 @@ def test_a_program_gets_what_the_command_gets(
     assert (report.exit_code, report.summary.linked, report.stopped_by) == (ExitCode.DONE, 2, None)
     links = results.links(report.published.paths["links"])
     assert [row["link"] for row in links] == [healthex.links["00417"], healthex.links["00418"]]
+    assert report.frame("links").to_dict("records") == links
+    assert report.frame("errors").empty
     assert capfd.readouterr() == ("", "")
 
 

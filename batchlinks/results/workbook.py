@@ -8,7 +8,7 @@ and streamed into it as inline strings (ECMA-376 part 1, section 18.3.1.53): hal
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -114,7 +114,7 @@ def _check_size(sheet: Sheet) -> None:
 
 
 _TEXT_FORMAT = 49  # the built-in format "@" (ECMA-376 part 1, section 18.8.30)
-_WIDEST_PAGE = 200
+_WIDEST_PAGE = 220
 """Characters that are still legible when a landscape page is scaled to hold them side by side."""
 
 
@@ -151,7 +151,9 @@ def _package(sheets: Sequence[Sheet], title: str) -> io.BytesIO:
 
 
 _NARROWEST, _WIDEST = 8.0, 42.0
-_SENTENCE = 70.0
+_SENTENCE = 62.0
+_LINE_HEIGHT = 15
+"""Points."""
 _SAMPLE = 1_000
 
 
@@ -198,7 +200,7 @@ def _copy_with_rows(workbook: zipfile.ZipFile, part: str, around: str, sheet: Sh
         for first, columns in batches(sheet.columns):
             rows = slice(first, first + len(columns[0]))
             marked = {position: pa.array(mask[rows]) for position, mask in sheet.marked.items()}
-            sink.write(_rows_xml(columns, first + 2, marked, plain, styles.marked))
+            sink.write(_rows_xml(columns, first + 2, marked, plain, styles.marked, sheet.sentences))
         sink.write(f"</sheetData>{after}".encode())
 
 
@@ -211,18 +213,28 @@ def _rows_xml(
     marked: Mapping[int, pa.BooleanArray],
     plain: Sequence[str],
     coloured: str,
+    sentences: Collection[int] = (),
 ) -> memoryview:
     """The `<row>` elements of a batch whose first row has the number `first_number` in the sheet.
 
     `marked` says which cells of a column are coloured, and so have the style `coloured` instead of the column's in `plain`.
     """
     numbers = pc.cast(pa.array(np.arange(first_number, first_number + len(columns[0]))), TEXT)
-    pieces: list[Piece] = ['<row r="', numbers, '">']
+    pieces: list[Piece] = ['<row r="', numbers, *_heights([columns[position] for position in sorted(sentences)]), '">']
     for position, column in enumerate(columns):
         text = _within_limit(column)
         opening = f'<c r="{xl_col_to_name(position)}'
         pieces += _cells_xml(opening, numbers, text, marked.get(position), plain[position], coloured)
     return bytes_of(joined([*pieces, "</row>"]))
+
+
+def _heights(sentences: Sequence[pa.LargeStringArray]) -> list[Piece]:
+    """The height of each row, so that its sentences can be read whole: not every program works it out by itself."""
+    if not sentences:
+        return []
+    longest = np.maximum.reduce([pc.utf8_length(column).to_numpy(zero_copy_only=False) for column in sentences])
+    lines = np.maximum(1, np.ceil(longest / _SENTENCE)).astype(np.int64)
+    return ['" customHeight="1" ht="', pc.cast(pa.array(lines * _LINE_HEIGHT), TEXT)]
 
 
 def _cells_xml(
