@@ -514,7 +514,7 @@ def test_a_401_on_a_fresh_token_ends_the_run_after_one_call(
 def test_a_sign_in_that_stumbles_is_tried_again(command: Command, healthex: RunningSimulator, tmp_path: Path) -> None:
     healthex.script_token([503, ("status", 429, {"Retry-After": "0"}), "html", "ok"])
 
-    ended = command("run", roster_of(tmp_path, some_ids(2)), "--patience", "5")
+    ended = command("run", roster_of(tmp_path, some_ids(2)), "--patience", "20")
 
     assert ended.code == 0
     assert healthex.token_calls == 4
@@ -647,12 +647,12 @@ def test_a_rate_is_never_exceeded(command: Command, healthex: RunningSimulator, 
     command("run", roster_of(tmp_path, some_ids(30)), "--rate", "25")
 
     starts = [call.time for call in healthex.calls if call.external_id]
-    assert starts[-1] - starts[0] >= 29 / 25 - 0.02
+    assert starts[-1] - starts[0] >= 0.85 * 29 / 25  # arrivals: the first may be late on a busy machine
 
 
 @pytest.mark.usefixtures("healthex")
 def test_a_rate_of_less_than_a_call_for_each_patience_is_no_silence(command: Command, tmp_path: Path) -> None:
-    ended = command("run", roster_of(tmp_path, some_ids(3)), "--rate", "2", "--patience", "0.2")
+    ended = command("run", roster_of(tmp_path, some_ids(3)), "--rate", "1", "--patience", "0.7")
 
     assert ended.code == 0, ended.err
 
@@ -792,7 +792,7 @@ def test_a_failure_that_passes_costs_nobody_an_attempt_while_nothing_gets_throug
 
     watcher = threading.Thread(target=recover)
     watcher.start()
-    ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "1", "--patience", "3")
+    ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "1", "--patience", "20")
     watcher.join()
 
     assert ended.code == 0, ended.err
