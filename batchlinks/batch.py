@@ -22,6 +22,7 @@ from batchlinks.healthex.api import Endpoint
 from batchlinks.intake import Source, read, screened_by, tell_warnings
 from batchlinks.interruption import Interruption
 from batchlinks.ledger import Ledger
+from batchlinks.logs import logger
 from batchlinks.paths import data_folder, default_ledger
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.assignment import Assignment, assign
@@ -113,6 +114,8 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
             to_send = _missing(wanted, known)
             _warn_of_other_projects(screened, table, ledger.in_other_projects(to_send))
             tell_warnings(screened)
+            if settings.refresh and len(to_send):
+                logger().warning("Links are asked for again for all (--refresh): links sent before may stop working.")
             _agree(around, _plan(table, column, screened, endpoint, len(to_send), known.num_rows, settings))
 
             with around.interruption.calls(_finish_first):

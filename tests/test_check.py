@@ -417,3 +417,38 @@ def test_a_check_takes_every_option_of_a_run(command: Command, tmp_path: Path) -
     )
 
     assert ended.code == 0
+
+
+@pytest.mark.parametrize("line", ["2,,", "TRAILER2,,", "T0002,,", "Clinic 12,,"])
+def test_a_line_of_the_report_that_looks_like_an_id_is_not_sent(
+    command: Callable[..., Ended], tmp_path: Path, line: str
+) -> None:
+    rows = "".join(f"{1000 + number},Name{number},1980-01-05\n" for number in range(1, 6))
+    (tmp_path / "patients.csv").write_text(f"MRN,Name,DOB\n{rows}{line}\n", encoding="utf-8")
+
+    command("check", tmp_path / "patients.csv")
+
+    assert results.codes(tmp_path / "patients.check.xlsx") == {7: "not_a_patient"}
+
+
+def test_a_patient_of_whom_only_the_id_is_known_is_sent(command: Callable[..., Ended], tmp_path: Path) -> None:
+    rows = "".join(f"{1000 + number},Name{number},1980-01-05\n" for number in range(1, 6))
+    (tmp_path / "patients.csv").write_text(f"MRN,Name,DOB\n{rows}1009,,\n", encoding="utf-8")
+
+    assert command("check", tmp_path / "patients.csv").code == 0
+
+
+@pytest.mark.parametrize(
+    "header", ["MRN Updated", "MRN Check Digit", "Member ID Expires", "Patient ID Version", "MRN masked"]
+)
+def test_a_column_that_may_only_speak_of_the_id_is_asked_about(
+    command: Callable[..., Ended], tmp_path: Path, header: str
+) -> None:
+    (tmp_path / "patients.csv").write_text(
+        f"Name,DOB,{header}\nAnn Lee,1980-01-05,4711\nBob Ray,1981-01-05,4712\n", encoding="utf-8"
+    )
+
+    ended = command("check", tmp_path / "patients.csv")
+
+    assert ended.code == 2
+    assert "--id-column" in ended.err

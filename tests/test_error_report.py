@@ -102,7 +102,9 @@ def test_fields_of_a_ragged_row_stand_apart_and_none_is_taken_for_an_id(
     assert (row["error_code"], row["Name"], row["MRN"]) == ("wrong_field_count", "", "")
     assert [row[f"error_field_{number}"] for number in (1, 2, 3)] == ["Ray", " Bob", "00418"]
     assert again.code == 3
-    assert results.codes(tmp_path / "patients.check.check.xlsx") == {3: "blank_id"}
+    assert results.codes(tmp_path / "patients.check.check.xlsx") == {3: "wrong_field_count"}
+    (row,) = results.errors(tmp_path / "patients.check.check.xlsx")
+    assert [row[f"error_field_{number}"] for number in (1, 2, 3)] == ["Ray", " Bob", "00418"]
 
 
 def test_the_sentence_is_wrapped_and_its_row_high_enough(command: Callable[..., Ended], workbook: Path) -> None:

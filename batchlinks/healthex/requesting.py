@@ -299,9 +299,11 @@ class _Requests:
             pause = min(self._gate.pause_s(retries) + FIRST_PAUSE_S, max(0.2, self._patience_s / 4))
             if isinstance(answer, Failed):
                 self._last_failure = answer.reason
-            elif answer.wait_s is not None:
-                self._gate.told_to_wait(answer.wait_s)
-                pause = max(answer.wait_s, pause)
+            else:
+                self._last_failure = "it said to wait, at the sign-in"
+                if answer.wait_s is not None:
+                    self._gate.told_to_wait(answer.wait_s)
+                    pause = max(answer.wait_s, pause)
             await asyncio.sleep(pause)
 
     # --- stopping ----------------------------------------------------------------------------------------------

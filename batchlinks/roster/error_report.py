@@ -45,13 +45,28 @@ def without_report_columns(table: Table) -> Table:
         headers=tuple(table.headers[position] for position in kept),
         cells=cells.rename_columns([str(position) for position in range(len(kept))]),
         kinds={renumbered[old]: kinds for old, kinds in table.kinds.items() if old in renumbered},
-        misfits={
+        misfits=_fields_apart(table, keys, kept)
+        | {
             position: tuple(fields[old] for old in kept if old < len(fields)) + fields[len(keys) :]
             for position, fields in table.misfits.items()
         },
         row_numbers=row_numbers,
         hidden_rows=tuple(number_here[row] for row in table.hidden_rows),
     )
+
+
+def _fields_apart(table: Table, keys: list[str], kept: list[int]) -> dict[int, tuple[str, ...]]:
+    """Rows whose fields still stand apart, behind blank columns: nobody has put them where they belong."""
+    apart = [position for position, name in enumerate(keys) if _FIELD_KEY.fullmatch(name)]
+    if not apart:
+        return {}
+    fields = list(zip(*(table.column(column).to_pylist() for column in apart), strict=True))
+    waiting = [position for position, row in enumerate(fields) if any(row)]
+    blank = set(waiting)
+    for column in kept:
+        cells = table.column(column)
+        blank -= {position for position in blank if cells[position].as_py()}
+    return {position: tuple("\0".join(fields[position]).rstrip("\0").split("\0")) for position in blank}
 
 
 def _refused_before(table: Table, keys: list[str]) -> dict[int, tuple[ErrorCode, Mapping[str, int]]]:

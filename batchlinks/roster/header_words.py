@@ -519,7 +519,8 @@ def _qualified(anchor: _Anchor, words: tuple[str, ...], senses: tuple[Sense, ...
         return Meaning(Standing.DOUBTFUL, Kind.HOLDER)
     if Sense.HOLDER in around:
         return Meaning(min(meaning.standing, Standing.LIKELY), Kind.HOLDER)
-    if Sense.UNKNOWN in anchor.within:
+    if Sense.UNKNOWN in (*anchor.within, *anchor.after):
+        # "MRN updated", "Member ID expires": whatever the word is, the column may be about the ID and not hold it
         return Meaning(Standing.DOUBTFUL, meaning.kind)
     if {Sense.UNKNOWN, Sense.EVENT}.intersection(around):
         return Meaning(min(meaning.standing, Standing.LIKELY), meaning.kind)

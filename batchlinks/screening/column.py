@@ -41,6 +41,8 @@ def read_column(table: Table, column: IdColumn, rules: Rules) -> Screened:
     header_again |= {header_key(table.headers[part]) for part in column.parts}
     header_again.discard("")
     footers = _footer_rows(table)
+    if len(column.parts) == 1:
+        footers |= _lone_strangers(table, texts)
 
     trimmed = pc.utf8_ltrim(pc.utf8_rtrim(texts, characters=_BLANKS), characters=f"{_BLANKS}'")
     plain = _plain(trimmed, header_again) & (kinds <= CellKind.NUMBER) & ~footers
@@ -111,11 +113,29 @@ def _footer_rows(table: Table) -> Mask:
     return found
 
 
-def _sparse_rows(table: Table) -> Mask:
-    """Rows with at most half as many filled cells as the middle row: totals and trailers look like that."""
+def _lone_strangers(table: Table, texts: pa.Array) -> Mask:
+    """Rows with nothing but an ID, where others have more, whose ID is made like no other: `2`, `TRAILER2`, `Clinic 12`."""
+    filled = _filled(table)
+    alone = (filled == 1) & _as_mask(pc.not_equal(texts, ""))
+    if not alone.any() or np.median(filled) < 3:
+        return np.zeros(len(table), dtype=bool)
+    made = pc.replace_substring_regex(pc.replace_substring_regex(texts, r"\d", "9"), "[A-Za-z]", "a")
+    usual = made.filter(pa.array(~alone)).unique()
+    strangers: Mask = alone & ~_as_mask(pc.is_in(made, value_set=usual))
+    return strangers
+
+
+def _filled(table: Table) -> npt.NDArray[np.int16]:
+    """How many cells of each row hold something."""
     filled = np.zeros(len(table), dtype=np.int16)
     for index in range(len(table.headers)):
         filled += _as_mask(pc.not_equal(table.column(index), ""))
+    return filled
+
+
+def _sparse_rows(table: Table) -> Mask:
+    """Rows with at most half as many filled cells as the middle row: totals and trailers look like that."""
+    filled = _filled(table)
     usual = int(np.median(filled)) if len(filled) else 0
     sparse: Mask = filled <= (usual // 2 if usual > 3 else 2)
     return sparse

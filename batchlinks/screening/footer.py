@@ -25,7 +25,7 @@ _LINE = re.compile(
     rf"\W*(?:(?:{_FRAME})\W*(?:[\s:=|]\s*\W?\d[\d,]*\b.*)?|(?:{_WORDS})(?:\s*:.*|\s.*)?|[\d,]+\s{_COUNTED}\b.*|n\s?=\s?\d+)",
     re.IGNORECASE | re.VERBOSE,
 )
-_BESIDE = re.compile(rf"\W*(?:{_FRAME})\W*(?:[\s:=|]\s*\d[\d,]*\b.*)?", re.IGNORECASE | re.VERBOSE)
+_BESIDE = re.compile(rf"\W*(?:{_FRAME}|{_COUNTED})\W*(?:[\s:=|]\s*\d[\d,]*\b.*)?", re.IGNORECASE | re.VERBOSE)
 
 FOOTER_WORDS = (
     r"(?i)total|count|page|end|tr[l]?r?|tlr|eof|footer|number|no|sum"
