@@ -398,6 +398,12 @@ def hostile(name: str, content: bytes, match: str) -> object:
         hostile("a.xlsx", raw_workbook(PATIENT_ROWS)[:-100], "damaged or cut short"),
         hostile("a.xlsx", raw_workbook(PATIENT_ROWS)[:200], "damaged or cut short"),
         hostile("a.xlsx", raw_workbook(PATIENT_ROWS + "<row><c r="), "damaged"),
+        hostile("a.xlsx", raw_workbook(PATIENT_ROWS * 2), "row 1 stands in it twice or out of order"),
+        hostile(
+            "a.xlsx",
+            raw_workbook(PATIENT_ROWS + f'<row spans="1:1" r="2">{text_cell("A2", "1002")}</row>'),
+            "row 2 stands in it twice",
+        ),
         hostile("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + random.Random(1).randbytes(20_000), "damaged"),
         hostile(
             "a.xlsx",

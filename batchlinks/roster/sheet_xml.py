@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from batchlinks.errors import RosterError
 from batchlinks.roster.guard import MAX_CELLS, Archive, too_far, xml_parser
 from batchlinks.roster.number_format import BUILT_IN_FORMATS, NumberFormat, parse_format
 
@@ -120,6 +121,12 @@ class Survey:
 
     last_row: int = 0
     last_column: int = 1
+    row_seen: int = 0
+    """Number of the last row that was surveyed."""
+
+    disordered_row: int = 0
+    """The first whose number is not above the one before it; 0 while there is none."""
+
     far_cell: str = ""
     """The one in the last column; none where the sheet is narrow."""
 
@@ -134,6 +141,7 @@ _HIDDEN = re.compile(rb"""hidden=["'](?:1|true)["']""")
 _VALUE_TAGS = (b"<v", b":v>", b"<is", b":is>")
 _ROW_TAG = re.compile(rb"""<(?:[\w.-]+:)?row\s[^>]*""")
 _ROW_NUMBER = re.compile(rb"""\sr=["'](\d+)["']""")
+_NUMBERED_ROW = re.compile(rb"""<row\s(?:[^>]*?\s)?r=["'](\d+)["']""")
 _FORMULA_OR_ERROR = (re.compile(rb"<f[ >/]"), re.compile(rb' t="e"'))  # twice as fast as one, or as `in`
 # Legal, but seen from few programs: prefixes, single quotes, attributes with white space about them. Sheets written so are
 # not searched for formats and formulas but looked at closely.
@@ -159,6 +167,12 @@ def survey_sheet(archive: Archive, sheet: str, part: str, formats: Iterable[int]
         carried = text[len(complete) :]
         _survey(complete, survey, formatted)
     _survey(carried, survey, formatted)
+    if survey.disordered_row:
+        # Of two rows with one number the fast reader keeps the later, and the other patient would be lost.
+        raise RosterError(
+            f"{archive.name}: sheet '{sheet}' is damaged: row {survey.disordered_row} stands in it twice or out of order. "
+            "Open it in Excel, which offers to repair it, check that nobody is missing, and save it again."
+        )
     if survey.last_row * survey.last_column > MAX_CELLS:
         raise too_far(archive.name, sheet, f"cell {survey.far_cell}" if survey.far_cell else f"row {survey.last_row}")
     return survey
@@ -169,6 +183,10 @@ def _survey(text: bytes, survey: Survey, formatted: re.Pattern[bytes] | None) ->
         survey.has_formats = formatted.search(text) is not None
     if not survey.has_formulas_or_errors:
         survey.has_formulas_or_errors = any(sign.search(text) for sign in _FORMULA_OR_ERROR)
+    for row in map(int, _NUMBERED_ROW.findall(text)):
+        if row <= survey.row_seen and not survey.disordered_row:
+            survey.disordered_row = row
+        survey.row_seen = row
     for match in _HIDDEN.finditer(text):
         tag = _ROW_TAG.match(text, text.rfind(b"<", 0, match.start()))
         number = tag and _ROW_NUMBER.search(tag[0])
