@@ -1,0 +1,135 @@
+"""The command line: a thin door. Settings in, one call, an exit code and one last line out.
+
+Nothing heavy is imported before a command needs it, so that help answers at once.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import cloup
+from click.core import ParameterSource
+
+from batchlinks import __version__
+from batchlinks.cli.options import variable
+from batchlinks.cli.run import check, demo, run
+from batchlinks.cli.simulate import simulate
+from batchlinks.cli.speaking import be_silent, is_speaking, speak
+from batchlinks.errors import BatchlinksError, ExitCode
+from batchlinks.settings import is_secret_option, option_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code. Whatever goes wrong becomes one sentence on standard error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = batchlinks.main(args=given, prog_name="batchlinks", standalone_mode=False)
+    except BatchlinksError as error:
+        return _failed(str(error), error.exit_code, given)
+    except click.UsageError as error:
+        return _failed(_usage(error), ExitCode.UNUSABLE, given)
+    except (KeyboardInterrupt, click.Abort):
+        return _failed("Interrupted. No link was asked for.", ExitCode.INTERRUPTED, given)
+    except Exception as error:
+        return _failed(_defect(error), ExitCode.BROKEN, given)
+    finally:
+        be_silent()
+    return int(code or ExitCode.DONE)
+
+
+def _failed(sentence: str, code: ExitCode, arguments: Sequence[str]) -> int:
+    from batchlinks.logs import logger
+
+    if not is_speaking():  # the command was not understood, or its settings file
+        wants_json = "--log-format json" in " ".join(arguments).replace("=", " ")
+        wants_json = wants_json or os.environ.get(variable("log_format")) == "json"
+        speak("json" if wants_json else "text", quiet=True, verbose=False)
+    logger().error(sentence, exit_code=int(code))
+    return code
+
+
+def _usage(error: click.UsageError) -> str:
+    """What is wrong with the command; never an argument that somebody typed, which may be an ID or a secret."""
+    command = error.ctx.command_path if error.ctx else "batchlinks"
+    match error:
+        case click.NoSuchOption():
+            return f"{_no_such_option(error)} See `{command} --help`."
+        case click.MissingParameter():
+            said = f"The patient list is missing, as in `{command} patients.xlsx`."
+        case click.BadParameter(param=click.Option() as option):
+            said = f"{option.opts[0]}{_whence(error.ctx, option)} takes {_takes(option)}."
+        case click.BadOptionUsage():
+            said = error.format_message()
+        case click.exceptions.NoArgsIsHelpError():
+            said = f"What is to be done? There is {_commands()}."
+        case _ if "No such command" in error.message:
+            said = f"There is no such command, but {_commands()}."
+        case _ if "extra argument" in error.message:
+            said = "There is one argument too many."
+        case _:
+            said = "The command cannot be understood."
+    return f"{said} See `{command} --help`."
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    if is_secret_option(error.option_name):
+        return (
+            "A secret cannot be an option, since every program on this computer can read a command. Set "
+            "HEALTHEX_API_KEY and HEALTHEX_API_SECRET, or the same with _FILE, or keep them in the system's keyring."
+        )
+    near = f" Did you mean {' or '.join(error.possibilities)}?" if error.possibilities else ""
+    return f"There is no such option.{near}"
+
+
+def _whence(context: click.Context | None, option: click.Option) -> str:
+    """Where a value comes from that is not on the command line."""
+    source = context.get_parameter_source(option.name) if context and option.name else None
+    if source is ParameterSource.ENVIRONMENT:
+        return f" (here from the environment, {variable(str(option.name))})"
+    return " (here from the settings file)" if source is ParameterSource.DEFAULT_MAP else ""
+
+
+def _takes(option: click.Option) -> str:
+    if option.is_flag:
+        return "true or false"
+    if isinstance(option.type, click.Choice):
+        return f"one of {', '.join(option.type.choices)}"
+    if isinstance(option.type, click.IntRange):
+        return f"a whole number from {option.type.min} to {option.type.max}"
+    try:
+        return option_of(str(option.name)).takes
+    except KeyError:
+        return "a number" if option.type in (click.INT, click.FLOAT) else f"a value of the kind {option.type.name}"
+
+
+def _commands() -> str:
+    return ", ".join(f"`batchlinks {name}`" for name in batchlinks.commands)
+
+
+def _defect(error: Exception) -> str:
+    """Where it broke, and as what; never the values that it held, as a traceback or a message might."""
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if "batchlinks" in Path(frame.filename).parts
+    ]
+    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "an unknown place"
+    return (
+        f"This is a defect in batchlinks {__version__} ({type(error).__name__} at {place}). Answers that had arrived are kept "
+        "in the ledger. Please report it with this line."
+    )
+
+
+@cloup.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@cloup.version_option(__version__, prog_name="batchlinks")
+def batchlinks() -> None:
+    """Get a HealthEx link for every patient on a list.
+
+    Takes the patient list you have (Excel or CSV), finds the patient ID, checks every row, asks HealthEx for each
+    patient's own link, and writes a workbook with the links and a report of the rows to fix.
+    """
+
+
+for _command in (run, check, simulate, demo):
+    batchlinks.add_command(_command)

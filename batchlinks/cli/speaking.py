@@ -1,0 +1,106 @@
+"""What a person sees of a command: standard error, the question before it sends, and the last line."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchlinks.codes import ErrorCode
+
+if TYPE_CHECKING:
+    from batchlinks.batch import Plan, Report
+    from batchlinks.progress import Progress
+
+_speaking = False
+
+
+def speak(log_format: Any, *, quiet: bool, verbose: bool) -> None:
+    """Settle how standard error is written."""
+    from batchlinks import logs
+
+    global _speaking
+    _speaking = True
+    logs.configure(log_format, "quiet" if quiet else "verbose" if verbose else "normal")
+
+
+def is_speaking() -> bool:
+    """Whether it is settled how standard error is written."""
+    return _speaking
+
+
+def be_silent() -> None:
+    """For the next command in this process, or a program that uses batchlinks beside it."""
+    global _speaking
+    if _speaking:
+        from batchlinks import logs
+
+        logs.forget()
+        _speaking = False
+
+
+def somebody_watches() -> bool:
+    """Whether there is a person who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def progress(log_format: str, *, quiet: bool) -> "Progress":
+    """A bar for those who watch, lines for those who do not."""
+    from batchlinks.logs import logger
+    from batchlinks.progress import Bar, Lines, Silent
+
+    if quiet:
+        return Silent()
+    if sys.stderr.isatty() and log_format == "text":
+        return Bar(sys.stderr)
+    return Lines(logger().info)
+
+
+def ask_person(plan: "Plan") -> bool:
+    """Say what will be sent where, and ask whether that is right."""
+    lines = [
+        "",
+        f"  Patient list   {plan.roster}: {plan.rows:,} rows, patient ID in {plan.id_column}",
+        f"  Without a link {plan.refused:,} rows to fix, {plan.duplicates:,} duplicates",
+        f"  Links known    {plan.known:,}",
+        f"  To be sent     {plan.to_send:,} patient IDs, and nothing else, to {plan.host}",
+        f"  Project        {plan.project_id}",
+        "",
+    ]
+    if plan.refresh:
+        lines.insert(-1, "  --refresh asks again for all: links that patients were sent before may stop working.")
+    click.echo("\n".join(lines), err=True)
+    return plan.to_send == 0 or click.confirm("Send?", err=True, default=False)
+
+
+def told(report: "Report", *, quiet: bool) -> int:
+    """Say what happened and where the files are: for a person, as the last line."""
+    from batchlinks.logs import logger
+
+    if report.stopped_by is not None:
+        logger().error(str(report.stopped_by), exit_code=int(report.exit_code))
+    if not quiet:
+        click.echo(last_line(report))
+    return report.exit_code
+
+
+def last_line(report: "Report") -> str:
+    """What happened and where the files are, in one line."""
+    summary, published = report.summary, report.published
+    refused = sum(summary.errors.values())
+    patients = summary.rows - summary.duplicates - summary.errors.get(ErrorCode.NOT_A_PATIENT.value, 0)
+    aside = f"{_counted(summary.duplicates, 'duplicate')}, {_counted(refused, 'row')} in the error report"
+    if summary.check:
+        said = f"Checked: {summary.linked:,} of {patients:,} patients can be sent ({aside})."
+    else:
+        word = "Stopped" if report.stopped_by else "Done"
+        said = f"{word}: {summary.linked:,} of {patients:,} patients have a link ({aside})."
+        if summary.written != summary.linked:
+            said += f" {summary.written:,} rows are in the links workbook."
+    if published.obstacle:
+        said += f" They have another name, since {published.obstacle}."
+    names = ", ".join(path.name for path in published.paths.values())
+    return f"{said} Files in {published.folder.resolve()}: {names}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
