@@ -37,10 +37,6 @@ from batchlinks.settings import Config, RunSettings, chosen_project, deployment,
 from batchlinks.settling import judged, refuse_unanswered
 
 if TYPE_CHECKING:
-    pass
-
-
-if TYPE_CHECKING:
     import pandas
 
 
@@ -69,6 +65,11 @@ class Surroundings:
     progress: Progress = field(default_factory=Silent)
     confirm: Callable[[Plan], bool] = lambda _: True
     interruption: Interruption = field(default_factory=Interruption)
+    owner: str | None = None
+    """Whose results these are, where the roster's own place does not tell: see `results.release.Owner`."""
+
+    deliver: Callable[[Published], object] = lambda _: None
+    """Takes the results further once they are in place: only then does a patient count as handed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
     settings = validated(settings)
     endpoint = _endpoint(settings, around)
     credentials = read_credentials(around.environment)
-    with _files(source, settings, endpoint.project_id) as files:
+    with _files(source, settings, endpoint.project_id, around) as files:
         table, column = read(source, settings, around.environment)
         staff = _staff(table, column, settings)
         with Ledger(_ledger_path(settings, around), api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
@@ -132,6 +133,7 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
                 sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, asked, staff)}
                 sheets |= _error_sheets(table, column, screened, settings)
                 published = files.publish(summary, sheets)
+                around.deliver(published)
                 first_time = pa.array(handed_out & assignment.never_handed_out)
                 ledger.note_handed_out(screened.ids.filter(first_time).unique())
     audit.append(data_folder(around.environment), summary)
@@ -146,7 +148,7 @@ def check(source: Source, settings: RunSettings, around: Surroundings) -> Report
     summary = _begun(check=True)
     settings = validated(settings)
     project_id = chosen_project(settings, around.config, around.environment)
-    with _files(source, settings, project_id, check=True) as files:
+    with _files(source, settings, project_id, around, check=True) as files:
         table, column = read(source, settings, around.environment)
         screened = screened_by(settings, table, column, withdrawn=_withdrawn(settings, project_id, around))
         tell_warnings(screened)
@@ -172,9 +174,12 @@ def _endpoint(settings: RunSettings, around: Surroundings) -> Endpoint:
     return Endpoint(where.api_url, where.link_host, project_id)
 
 
-def _files(source: Source, settings: RunSettings, project_id: str | None, *, check: bool = False) -> ResultFiles:
+def _files(
+    source: Source, settings: RunSettings, project_id: str | None, around: Surroundings, *, check: bool = False
+) -> ResultFiles:
     return ResultFiles(
         source,
+        owner=around.owner,
         output_dir=settings.output_dir,
         kind=settings.format,
         project_id=project_id,

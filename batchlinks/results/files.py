@@ -30,6 +30,7 @@ class Published:
 class ResultFiles:
     """A context manager: the folder is known to be usable before any call is made, and nothing half-written stays.
 
+    `owner` says whose they are; None: the roster's, by the place where it lies.
     Raises SettingsError when there is no folder, or one that cannot be written.
     """
 
@@ -37,6 +38,7 @@ class ResultFiles:
         self,
         source: Path | RosterBytes,
         *,
+        owner: str | None,
         output_dir: Path | None,
         kind: Literal["xlsx", "csv"],
         project_id: str | None,
@@ -47,13 +49,13 @@ class ResultFiles:
             raise SettingsError("There is no folder to write to. Name one with --output-dir.")
         folder = output_dir if output_dir is not None else Path(source).parent  # type: ignore[arg-type]
         name = source.name
-        owner = Owner(str(source.resolve()) if isinstance(source, Path) else "-", project_id)
+        place = str(source.resolve()) if isinstance(source, Path) else "-"
         self._check = check
         self._kind = kind
         self._release = Release(
             folder,
             Path(name).stem,
-            owner,
+            Owner(owner or place, project_id),
             summary_kind="check" if check else "summary",
             share_with_group=share_with_group,
         )

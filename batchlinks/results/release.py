@@ -25,9 +25,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal, Self
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.locks import acquire, release
 
 SummaryKind = Literal["summary", "check"]
 
@@ -390,9 +391,6 @@ _LOCK_ENDING = ".lock"
 _LOCK_PATIENCE_S = 60.0
 """For another run to publish in the same folder, which takes it a moment."""
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What some network file systems answer."""
-
 
 class _Workspace:
     """The temporary files of one release, and a lock that tells the living from the dead.
@@ -415,12 +413,12 @@ class _Workspace:
         with _folder_lock(self._folder):
             for lock_file in self._folder.glob(f"{_PREFIX}*{_LOCK_ENDING}"):
                 _clear_if_dead(lock_file)
-            self._lock = _acquire(self._lock_file, timeout_s=0, mode=0o600)
+            self._lock = acquire(self._lock_file, timeout_s=0, mode=0o600)
 
     def leave(self) -> None:
         lock, self._lock = self._lock, None
         _remove_workspace(self._lock_file)
-        _release(self._lock_file, lock)
+        release(self._lock_file, lock)
 
     @property
     def _lock_file(self) -> Path:
@@ -429,16 +427,16 @@ class _Workspace:
 
 def _clear_if_dead(lock_file: Path) -> None:
     try:
-        lock = _acquire(lock_file, timeout_s=0, mode=0o600)
+        lock = acquire(lock_file, timeout_s=0, mode=0o600)
     except (Timeout, OSError):  # alive, or another person's
         return
     if lock is not None:
         _remove_workspace(lock_file)
-        _release(lock_file, lock)
+        release(lock_file, lock)
 
 
 def _remove_workspace(lock_file: Path) -> None:
-    """Remove the files of the workspace whose lock file this is, which itself goes last: see `_release`."""
+    """Remove the files of the workspace whose lock file this is, which itself goes last: see `locks.release`."""
     workspace = f"{lock_file.name.removesuffix(_LOCK_ENDING)}."
     with suppress(OSError):
         for path in lock_file.parent.iterdir():
@@ -452,7 +450,7 @@ def _folder_lock(folder: Path) -> Iterator[None]:
     path = folder / ".batchlinks.lock"
     try:
         # Open to everyone who may write here: it is empty, and gone in a moment.
-        lock = _acquire(path, timeout_s=_LOCK_PATIENCE_S, mode=0o666)
+        lock = acquire(path, timeout_s=_LOCK_PATIENCE_S, mode=0o666)
     except Timeout as error:
         raise BatchlinksError(
             f"Another batchlinks has been writing results into {folder} for over a minute. Run the same command "
@@ -461,27 +459,4 @@ def _folder_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _release(path, lock)
-
-
-def _acquire(path: Path, *, timeout_s: float, mode: int) -> BaseFileLock | None:
-    """The lock, held, with its file at `path`; None where the file system has no locks.
-
-    A lock that is the mere presence of a file would be no help there: a killed run would lock out all later ones.
-    """
-    lock = FileLock(path, timeout=timeout_s, mode=mode, thread_local=False, fallback_to_soft=False)
-    try:
-        lock.acquire()
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        return None
-    return lock
-
-
-def _release(path: Path, lock: BaseFileLock | None) -> None:
-    """Free the lock and remove its file. Who waits for it sees that the file is gone and makes a new one."""
-    with suppress(OSError):  # Windows keeps what is open; the next one removes it
-        path.unlink()
-    if lock is not None:
-        lock.release()
+        release(path, lock)
