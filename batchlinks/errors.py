@@ -38,6 +38,18 @@ class RosterError(BatchlinksError):
     exit_code = ExitCode.UNUSABLE
 
 
+class PlaceError(BatchlinksError):
+    """A folder, here or elsewhere, is not there, does not let us in, or cannot be used."""
+
+    exit_code = ExitCode.UNUSABLE
+
+
+class PlaceLost(PlaceError):
+    """A folder failed in the middle of the work: its disk is full, or the connection to it broke."""
+
+    exit_code = ExitCode.BROKEN
+
+
 class Refused(BatchlinksError):
     """HealthEx refused the credentials or the project: every further call would fail too."""
 

@@ -11,7 +11,6 @@ Files are private to their owner (0600) from their first byte. Windows has no su
 as the folder they are in.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from typing import BinaryIO, Literal, Self
 
 from filelock import BaseFileLock, Timeout
 
+from batchlinks.durable import fsync_folder, make_folder, private
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.locks import acquire, release
 
@@ -80,7 +80,7 @@ def check_folder(folder: Path, *, share_with_group: bool = False) -> None:
     of one that is already there is left alone. Raises SettingsError.
     """
     try:
-        _make_folder(folder, 0o2750 if share_with_group else 0o700)
+        make_folder(folder, 0o2750 if share_with_group else 0o700)
         with _folder_lock(folder):
             pass
     except OSError as error:
@@ -88,20 +88,6 @@ def check_folder(folder: Path, *, share_with_group: bool = False) -> None:
             f"No results can be written into {folder}: {error.strerror or error}. Mend that, or choose another "
             "folder with --output-dir."
         ) from error
-
-
-def _make_folder(folder: Path, mode: int) -> None:
-    if folder.is_dir():
-        return
-    if folder.parent != folder:
-        _make_folder(folder.parent, mode)
-    try:
-        folder.mkdir(mode)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-    else:
-        folder.chmod(mode)  # mkdir leaves out what the umask says, and the group bit
 
 
 class Release:
@@ -158,7 +144,7 @@ class Release:
         """
         path = self._workspace.path(suffix)
         try:
-            with _explained(self._folder), open(path, "x+b", opener=_private) as file:
+            with _explained(self._folder), open(path, "x+b", opener=private) as file:
                 yield file
                 # Read again rather than hashed on the way: a workbook's writer goes back to fill in sizes.
                 file.seek(0)
@@ -200,7 +186,7 @@ class Release:
         new_summary = self._write("summary", sealed)
         journal = {"owner": self._owner.digest, "hashes": sorted({*outputs.values(), *former.digests.values()})}
         self._write("journal", _as_json(journal)).replace(journal_path)
-        _fsync_folder(self._folder)
+        fsync_folder(self._folder)
 
         try:
             self._move_into_place(paths)
@@ -209,10 +195,10 @@ class Release:
             raise
         for stale in former.digests.keys() - set(paths.values()):
             stale.unlink(missing_ok=True)
-        _fsync_folder(self._folder)
+        fsync_folder(self._folder)
         new_summary.chmod(self._mode)
         new_summary.replace(summary_path)
-        _fsync_folder(self._folder)
+        fsync_folder(self._folder)
         journal_path.unlink()
         return Published(paths, summary_path, outputs, stem, obstacle)
 
@@ -234,7 +220,7 @@ class Release:
 
     def _write(self, name: str, text: str) -> Path:
         path = self._workspace.path(name)
-        with open(path, "wb", opener=_private) as file:
+        with open(path, "wb", opener=private) as file:
             # JSON knows the halves of surrogate pairs, which file names can have, as escapes.
             file.write(text.encode("utf-8", "backslashreplace"))
             file.flush()
@@ -254,10 +240,6 @@ def _journal_path(folder: Path, stem: str, kind: SummaryKind) -> Path:
     return folder / f".{_in_set(stem, kind)}.pending"
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
     try:
@@ -267,17 +249,6 @@ def _explained(folder: Path) -> Iterator[None]:
             f"The results could not be written into {folder}: {error.strerror or type(error).__name__}. Mend that "
             "and run the same command again: no link that was answered is lost."
         ) from error
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Make renames in `folder` outlast a power cut, where the system can."""
-    if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # some network file systems cannot
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 # --- the set that is there ---------------------------------------------------------------------------------
