@@ -71,6 +71,12 @@ class Surroundings:
     deliver: Callable[[Published], object] = lambda _: None
     """Takes the results further once they are in place: only then does a patient count as handed out."""
 
+    seen: Callable[[Table], object] = lambda _: None
+    """Is shown the table as soon as it is read: before its ID column is chosen, and also where that is undecided."""
+
+    user: str | None = None
+    """Who asked for it, for the audit log, where that is not this process's own user."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -106,7 +112,7 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
     endpoint = _endpoint(settings, around)
     credentials = read_credentials(around.environment)
     with _files(source, settings, endpoint.project_id, around) as files:
-        table, column = read(source, settings, around.environment)
+        table, column = read(source, settings, around.environment, around.seen)
         staff = _staff(table, column, settings)
         with Ledger(_ledger_path(settings, around), api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
             screened = screened_by(settings, table, column, withdrawn=ledger.withdrawn())
@@ -136,7 +142,7 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
                 around.deliver(published)
                 first_time = pa.array(handed_out & assignment.never_handed_out)
                 ledger.note_handed_out(screened.ids.filter(first_time).unique())
-    audit.append(data_folder(around.environment), summary)
+    audit.append(data_folder(around.environment), summary, user=around.user)
     return Report(summary, published, sheets, asked.stopped_by)
 
 
@@ -149,13 +155,13 @@ def check(source: Source, settings: RunSettings, around: Surroundings) -> Report
     settings = validated(settings)
     project_id = chosen_project(settings, around.config, around.environment)
     with _files(source, settings, project_id, around, check=True) as files:
-        table, column = read(source, settings, around.environment)
+        table, column = read(source, settings, around.environment, around.seen)
         screened = screened_by(settings, table, column, withdrawn=_withdrawn(settings, project_id, around))
         tell_warnings(screened)
         _count(summary, table, column, screened, project_id, linked=screened.sendable)
         sheets = _error_sheets(table, column, screened, settings)
         published = files.publish(summary, sheets)
-    audit.append(data_folder(around.environment), summary)
+    audit.append(data_folder(around.environment), summary, user=around.user)
     return Report(summary, published, sheets)
 
 

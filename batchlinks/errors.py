@@ -5,7 +5,9 @@ the user as it is: what is wrong, where, what to do next. It never holds an exte
 link, a token or a secret.
 """
 
+import traceback
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -66,3 +68,17 @@ class Interrupted(BatchlinksError):
     """Ctrl-C or SIGTERM."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def defect(error: Exception) -> str:
+    """Where batchlinks broke, and as what; never the values that it held, as a traceback or a message might."""
+    from batchlinks import __version__
+
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if "batchlinks" in Path(frame.filename).parts
+    ]
+    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "an unknown place"
+    return (
+        f"This is a defect in batchlinks {__version__} ({type(error).__name__} at {place}). Answers that had arrived are kept "
+        "in the ledger. Please report it with this line."
+    )

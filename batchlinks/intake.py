@@ -1,7 +1,7 @@
 """The first half of a run and the whole of a check: a roster is read and screened, by the settings of the one who asks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batchlinks.codes import ErrorCode, WarningCode
@@ -23,8 +23,13 @@ _ROWS_NAMED = 20
 """Row numbers that a warning names at most."""
 
 
-def read(source: Source, settings: RunSettings, environment: Mapping[str, str]) -> tuple[Table, IdColumn]:
-    """The table in the file, and which of its columns is the ID. Raises RosterError or SettingsError."""
+def read(
+    source: Source,
+    settings: RunSettings,
+    environment: Mapping[str, str],
+    seen: Callable[[Table], object] = lambda _: None,
+) -> tuple[Table, IdColumn]:
+    """The table in the file, which `seen` is shown, and which of its columns is the ID. Raises RosterError or SettingsError."""
     options = ReadOptions(
         sheet=settings.sheet,
         header_row=settings.header_row,
@@ -33,6 +38,7 @@ def read(source: Source, settings: RunSettings, environment: Mapping[str, str]) 
         password=read_secret("BATCHLINKS_ROSTER_PASSWORD", environment, in_keyring=False) or None,
     )
     table = without_report_columns(read_roster(source, options))
+    seen(table)
     column = choose_id_column(table, settings.id_column)
     logger().info(
         f"Read {len(table):,} row{'' if len(table) == 1 else 's'}{f' from sheet {table.sheet}' if table.sheet else ''}; "

@@ -5,9 +5,7 @@ Nothing heavy is imported before a command needs it, so that help answers at onc
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 import cloup
@@ -18,7 +16,7 @@ from batchlinks.cli.options import variable
 from batchlinks.cli.run import check, demo, run
 from batchlinks.cli.simulate import simulate
 from batchlinks.cli.speaking import be_silent, is_speaking, speak
-from batchlinks.errors import BatchlinksError, ExitCode
+from batchlinks.errors import BatchlinksError, ExitCode, defect
 from batchlinks.settings import is_secret_option, option_of
 
 
@@ -34,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _failed("Interrupted. No link was asked for.", ExitCode.INTERRUPTED, given)
     except Exception as error:
-        return _failed(_defect(error), ExitCode.BROKEN, given)
+        return _failed(defect(error), ExitCode.BROKEN, given)
     finally:
         be_silent()
     return int(code or ExitCode.DONE)
@@ -107,18 +105,6 @@ def _takes(option: click.Option) -> str:
 
 def _commands() -> str:
     return ", ".join(f"`batchlinks {name}`" for name in batchlinks.commands)
-
-
-def _defect(error: Exception) -> str:
-    """Where it broke, and as what; never the values that it held, as a traceback or a message might."""
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "batchlinks" in Path(frame.filename).parts
-    ]
-    place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "an unknown place"
-    return (
-        f"This is a defect in batchlinks {__version__} ({type(error).__name__} at {place}). Answers that had arrived are kept "
-        "in the ledger. Please report it with this line."
-    )
 
 
 @cloup.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
