@@ -24,6 +24,7 @@ OTHER_PROJECT = Owner("/rosters/patients.csv", "project-2")
 
 XLSX = ("links.xlsx", "errors.xlsx")
 CSV = ("links.csv", "errors.csv", "duplicates.csv")
+SPLIT = ("links/North.xlsx", "links/South/1.png", "errors.xlsx")
 
 
 def publish(
@@ -47,8 +48,9 @@ def names(folder: Path) -> set[str]:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """The results as a person finds them, without summaries: name -> text."""
-    return {path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".json"}
+    """The results as a person finds them, without summaries: name, with that of its folder if it is in one -> text."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json")
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
 
 
 def expected(stem: str, content: str, suffixes: tuple[str, ...] = XLSX) -> dict[str, str]:
@@ -110,6 +112,52 @@ def test_a_run_in_the_other_format_leaves_no_stale_links(tmp_path: Path) -> None
     publish(tmp_path, "second", suffixes=CSV)
 
     assert results(tmp_path) == expected("patients", "second", CSV)
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    publish(tmp_path, "first", suffixes=(*SPLIT, "links/East.xlsx"))
+    (tmp_path / "patients.links" / ".DS_Store").write_text("looked at")
+    published = publish(tmp_path, "second", suffixes=SPLIT)
+
+    assert published.obstacle is None
+    assert results(tmp_path) == expected("patients", "second", SPLIT)
+    assert published.paths["links"] == tmp_path / "patients.links"
+    assert set(published.outputs) == {f"patients.{suffix}" for suffix in SPLIT}
+    assert_summary_fits(published.summary)
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.parametrize(("before", "after"), [(SPLIT, XLSX), (XLSX, SPLIT)], ids=["to a file", "to a folder"])
+def test_a_folder_and_a_file_take_each_others_place(
+    tmp_path: Path, before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    publish(tmp_path, "first", suffixes=before)
+    publish(tmp_path, "second", suffixes=after)
+
+    assert results(tmp_path) == expected("patients", "second", after)
+    assert names(tmp_path) == {f"patients.{suffix.partition('/')[0]}" for suffix in (*after, "summary.json")}
+
+
+@pytest.mark.parametrize("edit", ["changed", "added", "opened"])
+def test_a_folder_in_which_somebody_worked_stays_and_the_whole_set_moves_on(tmp_path: Path, edit: str) -> None:
+    publish(tmp_path, "first", suffixes=SPLIT)
+    name = {"changed": "North.xlsx", "added": "South/notes.txt", "opened": ".~lock.North.xlsx#"}[edit]
+    (tmp_path / "patients.links" / name).write_text("mine")
+    before = results(tmp_path)
+
+    published = publish(tmp_path, "second", suffixes=SPLIT)
+
+    assert published.stem_used == "patients (2)"
+    assert published.obstacle is not None
+    assert published.obstacle.startswith("patients.links is open" if edit == "opened" else f"patients.links/{name} was")
+    assert results(tmp_path) == before | expected("patients (2)", "second", SPLIT)
+
+
+def test_a_folder_that_was_there_before_is_nobodys_to_replace(tmp_path: Path) -> None:
+    (tmp_path / "patients.links").mkdir()
+    (tmp_path / "patients.links" / "holiday.jpg").write_text("mine")
+
+    assert publish(tmp_path).stem_used == "patients (2)"
 
 
 def test_a_check_and_a_run_leave_each_other_alone(tmp_path: Path) -> None:
@@ -206,6 +254,25 @@ def test_a_file_that_is_open_in_a_spreadsheet_stays(tmp_path: Path, mark: str) -
     assert results(tmp_path).items() >= (expected("patients", "first") | expected("patients (2)", "second")).items()
 
 
+def test_a_folder_opened_at_the_last_moment_moves_the_whole_set_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suffixes = ("errors.xlsx", "links/North.xlsx")
+    publish(tmp_path, "first", suffixes=suffixes)
+    replace = os.replace
+
+    def refuse_links(source: Path, target: Path) -> None:
+        if Path(source).name == "patients.links":
+            raise PermissionError(errno.EACCES, "as Windows does")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_links)
+    published = publish(tmp_path, "second", suffixes=suffixes)
+
+    assert published.obstacle == "patients.links is open in another program"
+    assert results(tmp_path) == expected("patients", "first", suffixes) | expected("patients (2)", "second", suffixes)
+
+
 def test_a_file_opened_at_the_last_moment_moves_the_whole_set_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,8 +289,7 @@ def test_a_file_opened_at_the_last_moment_moves_the_whole_set_on(
 
     assert published.stem_used == "patients (2)"
     assert published.obstacle == "patients.errors.xlsx is open in another program"
-    assert results(tmp_path).items() >= expected("patients (2)", "second").items()
-    assert (tmp_path / "patients.errors.xlsx").read_text() == "first errors.xlsx"
+    assert results(tmp_path) == expected("patients", "first") | expected("patients (2)", "second")
     assert not [name for name in names(tmp_path) if name.startswith(".")]
 
 
@@ -418,15 +484,22 @@ def run_killed_at(step: int, folder: Path, content: str, suffixes: tuple[str, ..
 
 
 @pytest.mark.timeout(600)  # some thirty processes, one after the other
-@pytest.mark.parametrize("suffixes", [XLSX, CSV], ids=["same format", "other format"])
-@pytest.mark.parametrize("former", ["nothing", "a former set", "a set that someone changed"])
+@pytest.mark.parametrize(
+    ("former", "suffixes"),
+    [
+        *((former, XLSX) for former in ("nothing", "a former set", "a set that someone changed")),
+        *((former, CSV) for former in ("nothing", "a former set", "a set that someone changed")),
+        ("a former folder", SPLIT),
+    ],
+    ids=lambda value: value if isinstance(value, str) else {XLSX: "same format", CSV: "other format", SPLIT: ""}[value],
+)
 def test_a_run_killed_anywhere_and_started_again_ends_like_an_undisturbed_one(
     tmp_path: Path, former: str, suffixes: tuple[str, ...]
 ) -> None:
     def prepare(folder: Path) -> None:
         folder.mkdir()
         if former != "nothing":
-            publish(folder, "first")
+            publish(folder, "first", suffixes=SPLIT if former == "a former folder" else XLSX)
         if former == "a set that someone changed":
             (folder / "patients.links.xlsx").write_text("mine")
             publish(folder, "moved on")
@@ -445,10 +518,8 @@ def test_a_run_killed_anywhere_and_started_again_ends_like_an_undisturbed_one(
         if killed and step % 2:  # a second kill on the way to the end
             run_killed_at(max(step - 2, 1), folder, "killed too", suffixes)
         publish(folder, "second", suffixes=suffixes)
-        contents = {path.name: path.read_text() for path in folder.iterdir()}
-        assert contents == {path.name: path.read_text() for path in undisturbed.iterdir()}, (
-            f"killed before change {step}"
-        )
+        assert results(folder) == results(undisturbed), f"killed before change {step}"
+        assert names(folder) == names(undisturbed), f"killed before change {step}"
     assert step > 10
 
 

@@ -4,6 +4,9 @@ A set is the files of one run that share a stem: `NAME.links.xlsx`, `NAME.errors
 The summary is renamed into place last and lists the SHA-256 of the others, so that the next run of the same
 roster knows its own files again and replaces them. Any other set stays, and the new one is `NAME (2)`, `NAME (3)`.
 
+A set may hold folders too, such as `NAME.links`. A folder is replaced as a whole, and only where every file in it is
+known: one that somebody changed or added keeps it where it is.
+
 A publish that was killed half-way has left its journal, `.NAME.summary.pending`: it lists the hashes of the files
 that were on their way, and of those that they were to replace, which are therefore known to be ours too.
 
@@ -15,12 +18,13 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO, Literal, Self
 
@@ -33,10 +37,16 @@ from batchlinks.locks import acquire, release
 SummaryKind = Literal["summary", "check"]
 
 _SUFFIXES: Mapping[SummaryKind, tuple[str, ...]] = {
-    "summary": ("links.xlsx", "errors.xlsx", "links.csv", "errors.csv", "duplicates.csv"),
+    "summary": ("links.xlsx", "errors.xlsx", "links.csv", "errors.csv", "duplicates.csv", "files.csv"),
     "check": ("check.xlsx", "check.csv", "check.duplicates.csv"),
 }
 """Of the files that a set may have, in any format."""
+
+_FOLDERS: Mapping[SummaryKind, tuple[str, ...]] = {"summary": ("links", "qr"), "check": ()}
+"""Of the folders."""
+
+_DROPPINGS = frozenset({".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini", ".directory"})
+"""What file managers leave in a folder that somebody only looked at."""
 
 _LONGEST_NAME = 255
 """Bytes in a file name that every usual file system takes."""
@@ -62,11 +72,11 @@ class Published:
     """Where a set now is."""
 
     paths: Mapping[str, Path]
-    """By suffix, as given to `Release.open`."""
+    """By suffix, as given to `Release.open`; a folder by its own, such as `links`."""
 
     summary: Path
     outputs: Mapping[str, str]
-    """File name -> SHA-256 in hex, as in the summary."""
+    """File name, such as `NAME.errors.xlsx` or `NAME.links/North.xlsx` -> SHA-256 in hex, as in the summary."""
 
     stem_used: str
     obstacle: str | None
@@ -122,6 +132,7 @@ class Release:
         self._owner = owner
         self._kind: SummaryKind = summary_kind
         self._mode = 0o640 if share_with_group else 0o600
+        self._folder_mode = 0o2750 if share_with_group else 0o700
         self._workspace = _Workspace(folder)
         self._digests: dict[str, str] = {}
 
@@ -137,13 +148,15 @@ class Release:
 
     @contextmanager
     def open(self, suffix: str) -> Iterator[BinaryIO]:
-        """A new file of the set, such as `links.xlsx`, open for writing and reading and private from the start.
+        """A new file of the set, such as `links.xlsx` or `links/North.xlsx`, open for writing and reading.
 
-        It belongs to the set once the block ends without an exception. Raises BatchlinksError if it cannot be
-        written.
+        It is private from the start, and belongs to the set once the block ends without an exception. Raises
+        BatchlinksError if it cannot be written.
         """
         path = self._workspace.path(suffix)
         try:
+            with _explained(self._folder):
+                path.parent.mkdir(0o700, parents=True, exist_ok=True)
             with _explained(self._folder), open(path, "x+b", opener=private) as file:
                 yield file
                 # Read again rather than hashed on the way: a workbook's writer goes back to fill in sizes.
@@ -178,7 +191,8 @@ class Release:
         self, stem: str, former: "_FormerSet", summary: Mapping[str, object], obstacle: str | None
     ) -> Published:
         paths = {suffix: self._folder / _in_set(stem, suffix) for suffix in self._digests}
-        outputs = {path.name: self._digests[suffix] for suffix, path in paths.items()}
+        outputs = {_in_set(stem, suffix): digest for suffix, digest in self._digests.items()}
+        entries = {entry: self._folder / _in_set(stem, entry) for entry in _entries(self._digests)}
         summary_path = self._folder / _in_set(stem, f"{self._kind}.json")
         journal_path = _journal_path(self._folder, stem, self._kind)
 
@@ -189,34 +203,61 @@ class Release:
         fsync_folder(self._folder)
 
         try:
-            self._move_into_place(paths)
+            self._move_into_place(entries)
         except _InUse:
             journal_path.unlink()
             raise
-        for stale in former.digests.keys() - set(paths.values()):
-            stale.unlink(missing_ok=True)
+        for stale in former.entries - set(entries.values()):
+            _remove(stale)
         fsync_folder(self._folder)
         new_summary.chmod(self._mode)
         new_summary.replace(summary_path)
         fsync_folder(self._folder)
         journal_path.unlink()
-        return Published(paths, summary_path, outputs, stem, obstacle)
+        return Published(paths | entries, summary_path, outputs, stem, obstacle)
 
-    def _move_into_place(self, paths: Mapping[str, Path]) -> None:
-        moved: dict[Path, Path] = {}
-        for suffix, path in paths.items():
-            source = self._workspace.path(suffix)
-            source.chmod(self._mode)
+    def _move_into_place(self, entries: Mapping[str, Path]) -> None:
+        moved: list[tuple[Path, Path]] = []
+        for entry, path in entries.items():
+            source = self._workspace.path(entry)
+            self._open_to_readers(source)
             try:
+                if (aside := self._set_aside(path, entry)) is not None:
+                    moved.append((path, aside))
                 source.replace(path)
             except PermissionError as error:
                 if not path.exists():
                     raise
                 # On Windows a program has opened the file since it was looked at. The set stays together.
-                for back, place in moved.items():
-                    place.replace(back)
+                for back, place in reversed(moved):
+                    if not back.exists():
+                        place.replace(back)
                 raise _InUse(_open_elsewhere_words(path)) from error
-            moved[source] = path
+            moved.append((source, path))
+
+    def _set_aside(self, path: Path, entry: str) -> Path | None:
+        """Keep what stands in the place of a new file or folder, until all are in theirs; None if nothing is kept."""
+        aside = self._workspace.path(f"former-{entry}")
+        if path.is_dir():  # nothing can be renamed over a folder that is not empty
+            path.replace(aside)
+            return aside
+        try:
+            aside.hardlink_to(path)
+        except OSError:  # nothing there, or a file system without hard links
+            return None
+        return aside
+
+    def _open_to_readers(self, entry: Path) -> None:
+        """Give a file, or a folder and all that is in it, the mode that it is to have in its place."""
+        if not entry.is_dir():
+            entry.chmod(self._mode)
+            return
+        for path in sorted(entry.rglob("*")):
+            path.chmod(self._folder_mode if path.is_dir() else self._mode)
+            if path.is_dir():
+                fsync_folder(path)
+        entry.chmod(self._folder_mode)
+        fsync_folder(entry)
 
     def _write(self, name: str, text: str) -> Path:
         path = self._workspace.path(name)
@@ -234,6 +275,11 @@ class _InUse(Exception):
 
 def _in_set(stem: str, suffix: str) -> str:
     return f"{stem}.{suffix}"
+
+
+def _entries(suffixes: Iterable[str]) -> list[str]:
+    """The files and folders that stand beside the roster: `links` for `links/North.xlsx`."""
+    return list(dict.fromkeys(PurePosixPath(suffix).parts[0] for suffix in suffixes))
 
 
 def _journal_path(folder: Path, stem: str, kind: SummaryKind) -> Path:
@@ -259,7 +305,10 @@ class _FormerSet:
     """What stands under a stem already."""
 
     digests: Mapping[Path, str] = field(default_factory=dict)
-    """Files -> SHA-256, when all of them may be replaced."""
+    """Files -> SHA-256, when all of them may be replaced; those in folders too."""
+
+    entries: frozenset[Path] = frozenset()
+    """The files beside the roster, and the folders."""
 
     obstacle: str | None = None
     """Why they may not, in words that follow a file's name; None if they may."""
@@ -274,18 +323,43 @@ class _FormerSet:
             if summary.get("owner") != owner.digest:
                 return cls(obstacle=f"{summary_path.name} belongs to another roster or project")
         known = _known_hashes(summary, _read_json(_journal_path(folder, stem, kind)), owner)
-        digests = {}
-        for suffix in sorted({*_SUFFIXES[kind], *new}):
-            path = folder / _in_set(stem, suffix)
+        digests: dict[Path, str] = {}
+        entries = set()
+        for entry in sorted({*_SUFFIXES[kind], *_FOLDERS[kind], *_entries(new)}):
+            path = folder / _in_set(stem, entry)
             if not os.path.lexists(path):
                 continue
-            digest = _digest_of(path)
-            if digest is None or digest not in known:
-                return cls(obstacle=f"{path.name} was changed since it was written, or is another roster's")
-            if _is_open_elsewhere(path):
-                return cls(obstacle=_open_elsewhere_words(path))
-            digests[path] = digest
-        return cls(digests)
+            entries.add(path)
+            for file in _files_in(path) if entry in _FOLDERS[kind] else [path]:
+                name = file.relative_to(folder).as_posix()
+                if _is_mark(file) or _is_open_elsewhere(file):
+                    return cls(obstacle=_open_elsewhere_words(path))
+                digest = _digest_of(file)
+                if digest is None or digest not in known:
+                    return cls(obstacle=f"{name} was changed since it was written, or is another roster's")
+                digests[file] = digest
+        return cls(digests, frozenset(entries))
+
+
+def _files_in(path: Path) -> list[Path]:
+    """What has to be known before `path` may be replaced: itself, or all that is in the folder."""
+    if path.is_symlink() or not path.is_dir():
+        return [path]
+    return [
+        file for file in sorted(path.rglob("*")) if not _is_dropping(file) and (file.is_symlink() or not file.is_dir())
+    ]
+
+
+def _is_dropping(file: Path) -> bool:
+    return file.name in _DROPPINGS or file.name.startswith("._")
+
+
+def _remove(entry: Path) -> None:
+    """Remove a file or folder that has been looked through."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def _known_hashes(summary: Mapping[str, object] | None, journal: Mapping[str, object] | None, owner: Owner) -> set[str]:
@@ -336,6 +410,11 @@ def _digest_of(path: Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
+
+
+def _is_mark(path: Path) -> bool:
+    """Whether this only says that a file beside it is open."""
+    return path.name.startswith((".~lock.", "~$"))
 
 
 def _is_open_elsewhere(path: Path) -> bool:
@@ -412,7 +491,7 @@ def _remove_workspace(lock_file: Path) -> None:
     with suppress(OSError):
         for path in lock_file.parent.iterdir():
             if path.name.startswith(workspace) and path != lock_file:
-                path.unlink()
+                _remove(path)
 
 
 @contextmanager
