@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from batchlinks.errors import BatchlinksError
-from batchlinks.healthex.api import Endpoint
-from batchlinks.healthex.requesting import Effort, Linked, NotLinked, Outcome, Tally, ask_all
+from batchlinks.healthex.endpoint import Endpoint
+from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
 from batchlinks.healthex.tokens import Credentials
 from batchlinks.interruption import Interruption
 from batchlinks.ledger import Ledger
@@ -57,6 +57,9 @@ def ask(
         progress.settled(linked=isinstance(outcome, Linked))
 
     async def requests() -> None:
+        # Imported here: the HTTP client takes a quarter of a second, and most nights every link is known.
+        from batchlinks.healthex.requesting import ask_all
+
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         with interruption.calls(lambda: loop.call_soon_threadsafe(stopping.set)):

@@ -18,7 +18,7 @@ from batchlinks.asking import Asked, ask
 from batchlinks.codes import WarningCode
 from batchlinks.credentials import read_credentials
 from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
-from batchlinks.healthex.api import Endpoint
+from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.intake import Source, read, screened_by, tell_warnings
 from batchlinks.interruption import Interruption
 from batchlinks.ledger import Ledger

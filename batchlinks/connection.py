@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from batchlinks.credentials import read_credentials
 from batchlinks.errors import Unreachable
-from batchlinks.healthex.api import Endpoint, Failed, HealthExApi, Throttled
+from batchlinks.healthex.api import Failed, HealthExApi, Throttled
+from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.settings import deployment
 
 _CLOCK_MAY_DIFFER_S = 300.0

@@ -15,7 +15,7 @@ from conftest import Ended
 from batchlinks.codes import ErrorCode
 from batchlinks.healthex import api, links, requesting
 from batchlinks.healthex.gate import Troubles
-from batchlinks.healthex.requesting import Linked, NotLinked
+from batchlinks.healthex.outcomes import Linked, NotLinked
 from batchlinks.healthex.tokens import Credentials, Token
 from batchlinks.simulator import RunningSimulator
 

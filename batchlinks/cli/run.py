@@ -6,6 +6,7 @@ from typing import Any
 import click
 import cloup
 
+from batchlinks.cli.head_start import head_start
 from batchlinks.cli.options import EXIT_CODES, config_of, run_settings, settings_options, source_of
 from batchlinks.cli.speaking import ask_person, progress, somebody_watches, speak, told
 from batchlinks.errors import ExitCode
@@ -19,21 +20,22 @@ def run(
     context: click.Context, /, roster: str, yes: bool, log_format: Any, quiet: bool, verbose: bool, **options: Any
 ) -> int:
     """Get the links: from your patient list to a workbook."""
-    speak(log_format, quiet=quiet, verbose=verbose)
-    from batchlinks import batch
-    from batchlinks.interruption import Interruption
+    with head_start():
+        speak(log_format, quiet=quiet, verbose=verbose)
+        from batchlinks import batch
+        from batchlinks.interruption import Interruption
 
-    source = source_of(roster)
-    interruption = Interruption()
-    around = batch.Surroundings(
-        config=config_of(context),
-        progress=progress(log_format, quiet=quiet),
-        confirm=ask_person if not yes and somebody_watches() else lambda _: True,
-        interruption=interruption,
-    )
-    with interruption.installed():
-        report = batch.run(source, run_settings(context, options), around)
-    return told(report, quiet=quiet)
+        source = source_of(roster)
+        interruption = Interruption()
+        around = batch.Surroundings(
+            config=config_of(context),
+            progress=progress(log_format, quiet=quiet),
+            confirm=ask_person if not yes and somebody_watches() else lambda _: True,
+            interruption=interruption,
+        )
+        with interruption.installed():
+            report = batch.run(source, run_settings(context, options), around)
+        return told(report, quiet=quiet)
 
 
 @cloup.command(epilog=EXIT_CODES)
@@ -65,10 +67,11 @@ def check(
         try_connection(timeout_s=settings.timeout, say=(lambda _: None) if quiet else click.echo)
         if roster is None:
             return ExitCode.DONE
-    from batchlinks import batch
+    with head_start():
+        from batchlinks import batch
 
-    source = source_of(str(roster))
-    return told(batch.check(source, settings, batch.Surroundings(config=config_of(context))), quiet=quiet)
+        source = source_of(str(roster))
+        return told(batch.check(source, settings, batch.Surroundings(config=config_of(context))), quiet=quiet)
 
 
 @cloup.command(epilog=EXIT_CODES)
@@ -83,6 +86,7 @@ def check(
 def demo(output_dir: Path) -> int:
     """See it work, with invented patients and no account."""
     speak("text", quiet=False, verbose=False)
-    from batchlinks.demo import run_demo
+    with head_start():
+        from batchlinks.demo import run_demo
 
-    return told(run_demo(output_dir, progress=progress("text", quiet=False)), quiet=False)
+        return told(run_demo(output_dir, progress=progress("text", quiet=False)), quiet=False)

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 import httpx
 
 from batchlinks import __version__
 from batchlinks.errors import Refused, Unreachable
+from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.links import read_link
 from batchlinks.healthex.tokens import could_be_token
 from batchlinks.healthex.transport import AiohttpTransport, CertificateNotTrusted
@@ -25,25 +25,6 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 """Whole ones by the standard; some servers send fractions."""
 
 _USER_AGENT = f"batchlinks/{__version__}"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Which deployment and project links are asked of."""
-
-    api_url: str
-    """Without a slash at its end: `https://api.healthex.io`."""
-
-    link_host: str
-    project_id: str
-
-    @property
-    def token_url(self) -> str:
-        return f"{self.api_url}/v1/auth/token"
-
-    @property
-    def link_url(self) -> str:
-        return f"{self.api_url}/v1/projects/{quote(self.project_id, safe='')}/link"
 
 
 @dataclass(frozen=True, slots=True)

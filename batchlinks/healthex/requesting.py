@@ -6,7 +6,6 @@ ID and what became of it travel together as one value.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 import tenacity
 
@@ -15,7 +14,6 @@ from batchlinks.errors import Interrupted, Refused, Unreachable
 from batchlinks.healthex.api import (
     Answer,
     BadAnswer,
-    Endpoint,
     Failed,
     HealthExApi,
     Issued,
@@ -23,7 +21,9 @@ from batchlinks.healthex.api import (
     Throttled,
     Unauthorized,
 )
+from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.gate import FIRST_PAUSE_S, Gate, Troubles
+from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
 from batchlinks.healthex.tokens import Credentials, Token, Tokens
 
 _REFUSALS_IN_A_ROW = 5
@@ -34,59 +34,6 @@ _DRAIN_S = 5.0
 """How long a run that stops waits for the answers that are on their way, so that no link is issued and lost."""
 
 _ABOUT_THE_RUN = frozenset({403, 404})
-
-
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """HealthEx issued this link for this ID."""
-
-    external_id: str = field(repr=False)
-    link: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class NotLinked:
-    """This ID gets no link in this run. `gaps` fill the sentence of `code`."""
-
-    external_id: str = field(repr=False)
-    code: ErrorCode
-    gaps: dict[str, object]
-
-
-Outcome = Linked | NotLinked
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How hard to try."""
-
-    concurrency: int = 64
-    """Calls in flight at most."""
-
-    rate: float | None = None
-    """Calls a second at most."""
-
-    max_attempts: int = 8
-    """Calls for one ID, while others get through."""
-
-    timeout_s: float = 30.0
-    """For one call as a whole."""
-
-    patience_s: float = 120.0
-    """How long to go on while nothing gets through."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a run's calls came to; read by the progress bar while they go on."""
-
-    requested: int = 0
-    """IDs sent at least once."""
-
-    calls: int = 0
-    """Link calls, retries included."""
-
-    retries: int = 0
 
 
 async def ask_all(

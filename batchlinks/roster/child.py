@@ -1,6 +1,6 @@
 """The process that reads one roster: a request on standard input, the table on standard output.
 
-It is started by `batchlinks.roster.reading`. It holds no secret but a workbook's password, which arrives with the
+It is started by `batchlinks.roster.process`. It holds no secret but a workbook's password, which arrives with the
 request, and it dies at its memory limit rather than take the machine along.
 """
 
@@ -18,10 +18,12 @@ from batchlinks.roster import ReadOptions
 from batchlinks.roster.file_kind import FileKind, file_kind
 from batchlinks.roster.guard import limit_memory
 from batchlinks.roster.transfer import TableWriter
+from batchlinks.without_pandas import leave_pandas_out
 
 
 def main() -> None:
     gc.disable()  # millions of cells and no cycles among them: looking for some costs a quarter of the time
+    leave_pandas_out()
     writer = TableWriter(sys.stdout.buffer)
     try:
         _serve(sys.stdin.buffer, writer)

@@ -5,16 +5,12 @@ happens to a process that can be spared, and becomes a sentence here.
 """
 
 import json
-import os
-import subprocess
-import sys
-import threading
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from batchlinks.errors import RosterError
 from batchlinks.roster import ENDINGS, ReadOptions, RosterBytes
+from batchlinks.roster.process import reading_process
 from batchlinks.roster.table import Table
 from batchlinks.roster.transfer import receive_table
 
@@ -22,21 +18,6 @@ _MEGABYTE = 1_000_000
 MAX_FILE_BYTES = 1_000 * _MEGABYTE
 _SECONDS = 30.0
 _SECONDS_PER_MEGABYTE = 6.0  # the slowest real workbooks, all numbers, take about one
-
-# Few threads and memory arenas: each sets aside address space, which is what a memory limit counts.
-_CHILD_ENVIRONMENT = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "ARROW_IO_THREADS": "1",
-    "MALLOC_ARENA_MAX": "2",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONIOENCODING": "utf-8",
-}
-if sys.platform == "win32":
-    _CREATION_FLAGS = subprocess.CREATE_NO_WINDOW
-else:
-    _CREATION_FLAGS = 0
-_SECRET_PREFIXES = ("HEALTHEX_", "BATCHLINKS_")
 
 
 def read(source: Path | RosterBytes, options: ReadOptions) -> Table:
@@ -87,53 +68,15 @@ def _read_in_child(source: Path | RosterBytes, options: ReadOptions, time_limit:
         request["length"] = len(source.content)
     else:
         request["path"] = str(source.absolute())
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "batchlinks.roster.child"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # a traceback there could quote patients
-        env=_environment(),
-        creationflags=_CREATION_FLAGS,
-    )
-    out_of_time = threading.Event()
-
-    def stop() -> None:
-        out_of_time.set()
-        child.kill()
-
-    timer = threading.Timer(time_limit, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        assert child.stdin is not None  # noqa: S101 - for the type checker
-        assert child.stdout is not None  # noqa: S101 - for the type checker
-        with suppress(BrokenPipeError, ConnectionResetError, OSError):  # why it went away shows on its output
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-            if isinstance(source, RosterBytes):
-                child.stdin.write(source.content)
-            child.stdin.flush()
-        table = receive_table(child.stdout, source.name)
-    finally:
-        timer.cancel()
-        child.kill()
-        for pipe in (child.stdin, child.stdout):
-            with suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]  # both were asked for above
-        child.wait()
+    opening = json.dumps(request).encode() + b"\n"
+    content = [source.content] if isinstance(source, RosterBytes) else []
+    with reading_process() as child, child.limited_to(time_limit):
+        child.send(opening, *content)
+        table = receive_table(child.source, source.name)
     if table is None:
-        reason = "reading it took too long" if out_of_time.is_set() else "it is damaged"
+        reason = "reading it took too long" if child.out_of_time else "it is damaged"
         raise RosterError(
             f"{source.name} cannot be read: {reason}, or it would expand beyond reason. Open it in Excel, copy the "
             "patient list into a new workbook, and use that."
         )
     return table
-
-
-def _environment() -> dict[str, str]:
-    """That of this process without its secrets, and with the same places to import from, in the same order."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIXES)}
-    places = [place for place in sys.path if place]
-    package_home = str(Path(__file__).parents[2])
-    if package_home not in places:
-        places.insert(0, package_home)
-    return kept | _CHILD_ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(places)}

@@ -13,7 +13,6 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.roster.table import CellKind, Table
@@ -145,6 +144,8 @@ def _used_columns(received: pa.Table, headers: Sequence[str]) -> int:
 
 
 def _has_something(received: pa.Table, index: int) -> bool:
+    import pyarrow.compute as pc  # slow to import, and no use to the sending side
+
     lengths = pc.binary_length(received.column(str(index)))
     has_text = bool((pc.max(lengths).as_py() or 0) > 0)
     return has_text or bool(np.any(received.column(f"kind {index}").to_numpy() != CellKind.TEXT))

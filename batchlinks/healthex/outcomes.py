@@ -1,0 +1,58 @@
+"""What asking for links takes and brings, as plain values: how hard to try, what became of each ID, what it came to."""
+
+from dataclasses import dataclass, field
+
+from batchlinks.codes import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """HealthEx issued this link for this ID."""
+
+    external_id: str = field(repr=False)
+    link: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NotLinked:
+    """This ID gets no link in this run. `gaps` fill the sentence of `code`."""
+
+    external_id: str = field(repr=False)
+    code: ErrorCode
+    gaps: dict[str, object]
+
+
+Outcome = Linked | NotLinked
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to try."""
+
+    concurrency: int = 64
+    """Calls in flight at most."""
+
+    rate: float | None = None
+    """Calls a second at most."""
+
+    max_attempts: int = 8
+    """Calls for one ID, while others get through."""
+
+    timeout_s: float = 30.0
+    """For one call as a whole."""
+
+    patience_s: float = 120.0
+    """How long to go on while nothing gets through."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run's calls came to; read by the progress bar while they go on."""
+
+    requested: int = 0
+    """IDs sent at least once."""
+
+    calls: int = 0
+    """Link calls, retries included."""
+
+    retries: int = 0
