@@ -28,8 +28,9 @@ _SECRETS = re.compile(r"(?:^|[-_])(?:api[-_]?key|api[-_]?secret|secret|token|pas
 
 
 class Group(Enum):
-    """The two parts of a command's help."""
+    """The parts of a command's help."""
 
+    NIGHT = "Options of the night"
     EVERYDAY = "Everyday options"
     IT = "Options for IT"
 
@@ -126,9 +127,39 @@ class RunSettings:
     share_with_group: bool = _option(False, "Let the group read the results.", Group.IT)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightlySettings:
+    """What `nightly` can be told besides the options of its runs. Names are those of the options, with underscores."""
+
+    inbox: str | None = _option(None, "Folder that new patient lists are put into.", Group.NIGHT, metavar="DIR")
+    outbox: str | None = _option(
+        None, "Folder for the results, which get a folder of their own for each day.", Group.NIGHT, metavar="DIR"
+    )
+    settle: float = _option(
+        60.0,
+        "Seconds for which a list must not have changed; until then it is still arriving.",
+        Group.NIGHT,
+        metavar="S",
+        minimum=0,
+    )
+    ready: str | None = _option(
+        None,
+        "Take a list only once a file of this name lies beside it, such as {name}.done.",
+        Group.NIGHT,
+        metavar="TEXT",
+    )
+    keep_days: int = _option(30, "Days after which lists and results are deleted.", Group.NIGHT, metavar="N", minimum=1)
+    max_hours: float = _option(
+        12.0, "Hours after which a nightly still at work is an alarm.", Group.NIGHT, metavar="H", above=0
+    )
+    metrics: Path | None = _option(
+        None, "File to write metrics to, for Prometheus' node exporter.", Group.NIGHT, metavar="FILE"
+    )
+
+
 def option_of(name: str) -> Option:
     """What is known of the option of this name (with underscores)."""
-    for entry in fields(RunSettings):
+    for entry in (*fields(RunSettings), *fields(NightlySettings)):
         if entry.name == name:
             option: Option = entry.metadata["option"]
             return option
@@ -146,8 +177,7 @@ CONTRADICTIONS = (("project", "project_id"), ("id_width", "any_length"), ("ledge
 
 def validated(settings: RunSettings) -> RunSettings:
     """The settings, if each makes sense, and all of them together. Raises SettingsError."""
-    for entry in fields(RunSettings):
-        _check_value(entry.name, entry.metadata["option"], getattr(settings, entry.name))
+    check_values(settings)
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
             raise SettingsError(f"{flag(one)} and {flag(other)} contradict each other. Give one of them.")
@@ -159,6 +189,12 @@ def validated(settings: RunSettings) -> RunSettings:
         except re.error as error:
             raise SettingsError(f"--id-pattern is not a regular expression: {error.msg}.") from error
     return settings
+
+
+def check_values(settings: RunSettings | NightlySettings) -> None:
+    """Raises SettingsError for a value that is out of its bounds."""
+    for entry in fields(settings):
+        _check_value(entry.name, entry.metadata["option"], getattr(settings, entry.name))
 
 
 def _check_value(name: str, option: Option, value: Any) -> None:
@@ -179,10 +215,22 @@ def _check_value(name: str, option: Option, value: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What `batchlinks.toml` says: options by name (with underscores), as text, and projects by name."""
+    """What `batchlinks.toml` says. Names of options have underscores."""
 
     options: Mapping[str, str] = field(default_factory=dict)
+    """Values as text."""
+
     projects: Mapping[str, str] = field(default_factory=dict)
+    """Project IDs by name."""
+
+    rosters: tuple[Mapping[str, Any], ...] = ()
+    """The `[[roster]]` tables of the nightly job, in their order, as they stand; `nightly.tables` reads them."""
+
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    """Where the nightly job sends its message. Such an address may hold a secret."""
+
+    name: str = CONFIG_NAME
+    """How the file is called in messages."""
 
 
 def read_config(path: Path | None, known: Collection[str]) -> Config:
@@ -202,22 +250,42 @@ def read_config(path: Path | None, known: Collection[str]) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {_place(error)}.") from error
     projects = _projects(content.pop("project", []), path)
-    options = {}
-    for key, value in content.items():
-        name = key.replace("-", "_")
-        if _SECRETS.search(key):
-            raise SettingsError(f"{path} holds a secret ({key}). Secrets come from HEALTHEX_API_KEY and its like only.")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0].replace('_', '-')}?" if near else ""
-            raise SettingsError(f"{path} has a key that is no option: {key}.{hint}")
-        if isinstance(value, bool):
-            options[name] = str(value).lower()
-        elif isinstance(value, str | int | float):
-            options[name] = str(value)
-        else:
-            raise SettingsError(f"{path}: {key} is one text, one number, or true or false.")
-    return Config(options, projects)
+    rosters = tuple(
+        {_option_name(key, {*known, *ROSTER_KEYS} - NOT_IN_TABLES, path): value for key, value in table.items()}
+        for table in _tables(content.pop("roster", []), "roster", path)
+    )
+    notify = content.pop("notify", [])
+    if not isinstance(notify, list) or not all(isinstance(address, str) for address in notify):
+        raise SettingsError(f'{path}: notify is a list of addresses: notify = ["mailto://…"].')
+    options = {_option_name(key, known, path): as_text(value, key, path.name) for key, value in content.items()}
+    return Config(options, projects, rosters, tuple(notify), path.name)
+
+
+ROSTER_KEYS = frozenset({"name", "match", "ready", "max_error_share", "max_new", "expect_by"})
+"""Of a `[[roster]]` table, besides the options of a run."""
+
+NOT_IN_TABLES = frozenset({"output_dir", "yes", "inbox", "outbox", "settle", "keep_days", "max_hours", "metrics"})
+"""Options that hold for the whole night, or not at night."""
+
+
+def _option_name(key: str, known: Collection[str], path: Path) -> str:
+    name = key.replace("-", "_")
+    if _SECRETS.search(key):
+        raise SettingsError(f"{path} holds a secret ({key}). Secrets come from HEALTHEX_API_KEY and its like only.")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0].replace('_', '-')}?" if near else ""
+        raise SettingsError(f"{path} has a key that is no option: {key}.{hint}")
+    return name
+
+
+def as_text(value: object, key: str, where: str) -> str:
+    """A value of the settings file as the command line would have it. Raises SettingsError for a list or table."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise SettingsError(f"{where}: {key} is one text, one number, or true or false.")
 
 
 def is_secret_option(name: str) -> bool:
@@ -231,11 +299,15 @@ def _place(error: Exception) -> str:
     return f"line {found[1]}, column {found[2]}" if found else "it is no UTF-8 text, or ends too soon"
 
 
-def _projects(tables: Any, path: Path) -> dict[str, str]:
+def _tables(tables: Any, kind: str, path: Path) -> list[dict[str, Any]]:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise SettingsError(f'{path}: "project" is a table: [[project]], with name and project-id.')
+        raise SettingsError(f'{path}: "{kind}" is a table with two brackets: [[{kind}]].')
+    return tables
+
+
+def _projects(tables: Any, path: Path) -> dict[str, str]:
     projects = {}
-    for table in tables:
+    for table in _tables(tables, "project", path):
         entry = {key.replace("-", "_"): value for key, value in table.items()}
         if set(entry) != {"name", "project_id"} or not all(isinstance(value, str) for value in entry.values()):
             raise SettingsError(f"{path}: each [[project]] has two texts, name and project-id, and nothing else.")

@@ -12,12 +12,12 @@ import cloup
 from click.core import ParameterSource
 
 from batchlinks import __version__
-from batchlinks.cli.options import variable
+from batchlinks.cli.options import takes, variable
 from batchlinks.cli.run import check, demo, run
 from batchlinks.cli.simulate import simulate
 from batchlinks.cli.speaking import be_silent, is_speaking, speak
 from batchlinks.errors import BatchlinksError, ExitCode, defect
-from batchlinks.settings import is_secret_option, option_of
+from batchlinks.settings import is_secret_option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def _usage(error: click.UsageError) -> str:
         case click.MissingParameter():
             said = f"The patient list is missing, as in `{command} patients.xlsx`."
         case click.BadParameter(param=click.Option() as option):
-            said = f"{option.opts[0]}{_whence(error.ctx, option)} takes {_takes(option)}."
+            said = f"{option.opts[0]}{_whence(error.ctx, option)} takes {takes(option)}."
         case click.BadOptionUsage():
             said = error.format_message()
         case click.exceptions.NoArgsIsHelpError():
@@ -88,19 +88,6 @@ def _whence(context: click.Context | None, option: click.Option) -> str:
     if source is ParameterSource.ENVIRONMENT:
         return f" (here from the environment, {variable(str(option.name))})"
     return " (here from the settings file)" if source is ParameterSource.DEFAULT_MAP else ""
-
-
-def _takes(option: click.Option) -> str:
-    if option.is_flag:
-        return "true or false"
-    if isinstance(option.type, click.Choice):
-        return f"one of {', '.join(option.type.choices)}"
-    if isinstance(option.type, click.IntRange):
-        return f"a whole number from {option.type.min} to {option.type.max}"
-    try:
-        return option_of(str(option.name)).takes
-    except KeyError:
-        return "a number" if option.type in (click.INT, click.FLOAT) else f"a value of the kind {option.type.name}"
 
 
 def _commands() -> str:

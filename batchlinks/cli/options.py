@@ -1,16 +1,30 @@
 """The options of the commands, made from the one table in `batchlinks.settings`."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
 import cloup
 from click.core import ParameterSource
 
-from batchlinks.settings import CONTRADICTIONS, Config, Group, Option, RunSettings, flag, read_config
+from batchlinks.errors import SettingsError
+from batchlinks.settings import (
+    CONTRADICTIONS,
+    Config,
+    Group,
+    NightlySettings,
+    Option,
+    RunSettings,
+    as_text,
+    flag,
+    option_of,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from batchlinks.intake import Source
@@ -39,7 +53,7 @@ def variable(name: str) -> str:
     return f"BATCHLINKS_{name.upper()}"
 
 
-def _run_option(entry: "Field[Any]", annotation: Any, *, hidden: bool) -> Decorator:
+def _option(entry: "Field[Any]", annotation: Any, *, hidden: bool = False) -> Decorator:
     option: Option = entry.metadata["option"]
     if annotation is bool:
         shape: dict[str, Any] = {"is_flag": True}
@@ -57,26 +71,43 @@ def _run_option(entry: "Field[Any]", annotation: Any, *, hidden: bool) -> Decora
     )
 
 
-def settings_options(*, check: bool) -> Decorator:
-    """The options of `run` or `check`, in the two groups of their help.
+def run_options(function: Any) -> Any:
+    """The options of `run`, in the groups of its help."""
+    return _in_groups(function, _of(RunSettings), {Group.EVERYDAY: [_yes()]})
 
-    A check takes every option of a run, so that one word turns the one command into the other.
-    """
-    annotations = get_type_hints(RunSettings)
 
-    def decorate(function: Any) -> Any:
-        for group in reversed(Group):
-            options = [
-                _run_option(entry, annotations[entry.name], hidden=check and entry.metadata["option"].only_run)
-                for entry in fields(RunSettings)
-                if entry.metadata["option"].group is group
-            ]
-            options += SPEECH if group is Group.IT else [_yes(hidden=check)]
-            options += [CONNECT] if check and group is Group.EVERYDAY else []
-            function = cloup.option_group(group.value, *options)(function)
-        return function
+def check_options(function: Any) -> Any:
+    """The same for `check`: it takes every option of a run, so that one word turns the one command into the other."""
+    hidden = {entry.name for entry in fields(RunSettings) if entry.metadata["option"].only_run}
+    return _in_groups(function, _of(RunSettings, hidden=hidden), {Group.EVERYDAY: [_yes(hidden=True), CONNECT]})
 
-    return decorate
+
+def nightly_options(function: Any) -> Any:
+    """The same for `nightly`: its own, and those of its runs that make sense without anybody there."""
+    options = _of(NightlySettings)
+    for group, of_run in _of(RunSettings, without={"output_dir"}).items():
+        options.setdefault(group, []).extend(of_run)
+    return _in_groups(function, options, {})
+
+
+def _of(
+    kind: type[RunSettings] | type[NightlySettings], *, hidden: Collection[str] = (), without: Collection[str] = ()
+) -> dict[Group, list[Decorator]]:
+    annotations = get_type_hints(kind)
+    options: dict[Group, list[Decorator]] = {}
+    for entry in fields(kind):
+        if entry.name not in without:
+            made = _option(entry, annotations[entry.name], hidden=entry.name in hidden)
+            options.setdefault(entry.metadata["option"].group, []).append(made)
+    return options
+
+
+def _in_groups(function: Any, options: Mapping[Group, list[Decorator]], more: Mapping[Group, list[Decorator]]) -> Any:
+    more = {Group.IT: SPEECH, **more}
+    for group in reversed(Group):
+        if members := [*options.get(group, ()), *more.get(group, ())]:
+            function = cloup.option_group(group.value, *members)(function)
+    return function
 
 
 def _use_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
@@ -85,17 +116,65 @@ def _use_config(context: click.Context, _parameter: click.Parameter, path: Path 
     context.obj = config
 
 
-def run_settings(context: click.Context, options: dict[str, Any]) -> RunSettings:
-    """Of two options that contradict each other, the one that was said closer to the command counts."""
+def run_settings(
+    context: click.Context, options: Mapping[str, Any], table: Mapping[str, Any] = MappingProxyType({})
+) -> RunSettings:
+    """What was said closest to the command counts, also of two options that contradict each other.
+
+    `table` is a `[[roster]]` table's part of it. Raises SettingsError where it holds a value that an option does not take.
+    """
+    values = dict(options)
+    ranks = {name: _rank(context, name) for name in options}
+    for name, value in table.items():
+        if ranks[name] > _TABLE:
+            values[name], ranks[name] = _converted(context, name, value), _TABLE
     for pair in CONTRADICTIONS:
-        ranks = {name: _RANKS.index(context.get_parameter_source(name)) for name in pair if options[name]}
-        if len(set(ranks.values())) == 2:
-            weaker = max(ranks, key=lambda name: ranks[name])
-            options[weaker] = False if options[weaker] is True else None
-    return RunSettings(**options)
+        closeness = {name: ranks[name] for name in pair if values.get(name)}
+        if len(set(closeness.values())) == 2:
+            weaker = max(closeness, key=lambda name: closeness[name])
+            values[weaker] = False if values[weaker] is True else None
+    return RunSettings(**values)
 
 
-_RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+_FLAG, _VARIABLE, _TABLE, _COMMON_VARIABLE, _FILE, _DEFAULT = range(6)
+"""Where a value comes from, the closest to the command first. A variable such as HEALTHEX_PROJECT_ID, which is not named
+after the option, is meant for everything that does not say otherwise."""
+
+
+def _rank(context: click.Context, name: str) -> int:
+    match context.get_parameter_source(name):
+        case ParameterSource.COMMANDLINE:
+            return _FLAG
+        case ParameterSource.ENVIRONMENT:
+            return _VARIABLE if variable(name) in os.environ else _COMMON_VARIABLE
+        case ParameterSource.DEFAULT_MAP:
+            return _FILE
+        case _:
+            return _DEFAULT
+
+
+def _converted(context: click.Context, name: str, value: object) -> Any:
+    parameter = next(each for each in context.command.params if each.name == name)
+    where = f"{config_of(context).name}, a [[roster]] table"
+    try:
+        return parameter.type_cast_value(context, as_text(value, name.replace("_", "-"), where))
+    except click.BadParameter as error:
+        raise SettingsError(f"{where}: {name.replace('_', '-')} takes {takes(parameter)}.") from error
+
+
+def takes(parameter: click.Parameter) -> str:
+    """What can be an option's value, in words."""
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        return "true or false"
+    if isinstance(parameter.type, click.Choice):
+        return f"one of {', '.join(parameter.type.choices)}"
+    if isinstance(parameter.type, click.IntRange):
+        return f"a whole number from {parameter.type.min} to {parameter.type.max}"
+    try:
+        return option_of(str(parameter.name)).takes
+    except KeyError:
+        number = parameter.type in (click.INT, click.FLOAT)
+        return "a number" if number else f"a value of the kind {parameter.type.name}"
 
 
 def _all_option_names(context: click.Context) -> set[str]:
@@ -111,7 +190,7 @@ def _all_option_names(context: click.Context) -> set[str]:
     }
 
 
-def _yes(*, hidden: bool) -> Decorator:
+def _yes(*, hidden: bool = False) -> Decorator:
     return cloup.option("--yes", is_flag=True, envvar=variable("yes"), help="Do not ask before sending.", hidden=hidden)
 
 

@@ -7,14 +7,14 @@ import click
 import cloup
 
 from batchlinks.cli.head_start import head_start
-from batchlinks.cli.options import EXIT_CODES, config_of, run_settings, settings_options, source_of
+from batchlinks.cli.options import EXIT_CODES, check_options, config_of, run_options, run_settings, source_of
 from batchlinks.cli.speaking import ask_person, progress, somebody_watches, speak, told
 from batchlinks.errors import ExitCode
 
 
 @cloup.command(epilog=EXIT_CODES)
 @cloup.argument("roster", metavar="ROSTER", help="The patient list: CSV or spreadsheet; - for CSV on standard input.")
-@settings_options(check=False)
+@run_options
 @cloup.pass_context
 def run(
     context: click.Context, /, roster: str, yes: bool, log_format: Any, quiet: bool, verbose: bool, **options: Any
@@ -40,7 +40,7 @@ def run(
 
 @cloup.command(epilog=EXIT_CODES)
 @cloup.argument("roster", metavar="[ROSTER]", required=False, help="The patient list; not needed with --connect.")
-@settings_options(check=True)
+@check_options
 @cloup.pass_context
 def check(
     context: click.Context,
