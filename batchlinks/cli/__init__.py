@@ -12,6 +12,7 @@ import cloup
 from click.core import ParameterSource
 
 from batchlinks import __version__
+from batchlinks.cli.nightly import nightly
 from batchlinks.cli.options import takes, variable
 from batchlinks.cli.run import check, demo, run
 from batchlinks.cli.simulate import simulate
@@ -104,5 +105,5 @@ def batchlinks() -> None:
     """
 
 
-for _command in (run, check, simulate, demo):
+for _command in (run, check, nightly, simulate, demo):
     batchlinks.add_command(_command)

@@ -176,7 +176,7 @@ class Release:
         with _explained(self._folder), _folder_lock(self._folder):
             first_obstacle: str | None = None
             for number in count(1):
-                stem = self._stem if number == 1 else f"{self._stem} ({number})"
+                stem = _numbered(self._stem, number)
                 former = _FormerSet.found(self._folder, stem, self._kind, self._owner, self._digests)
                 obstacle = former.obstacle
                 if obstacle is None:
@@ -282,6 +282,10 @@ def _entries(suffixes: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(PurePosixPath(suffix).parts[0] for suffix in suffixes))
 
 
+def _numbered(stem: str, number: int) -> str:
+    return stem if number == 1 else f"{stem} ({number})"
+
+
 def _journal_path(folder: Path, stem: str, kind: SummaryKind) -> Path:
     return folder / f".{_in_set(stem, kind)}.pending"
 
@@ -295,6 +299,18 @@ def _explained(folder: Path) -> Iterator[None]:
             f"The results could not be written into {folder}: {error.strerror or type(error).__name__}. Mend that "
             "and run the same command again: no link that was answered is lost."
         ) from error
+
+
+def finished_summary(folder: Path, stem: str, owner: Owner) -> Mapping[str, object] | None:
+    """The summary of a run of this owner whose set is in its place, with nothing left to do; None where there is none."""
+    for number in count(1):
+        used = _numbered(stem, number)
+        summary = _read_json(folder / _in_set(used, "summary.json"))
+        if summary is None:
+            return None
+        if _is_sealed(summary) and summary.get("owner") == owner.digest:
+            return None if _journal_path(folder, used, "summary").exists() else summary
+    return None
 
 
 # --- the set that is there ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from batchlinks.errors import BatchlinksError, ExitCode
 
@@ -42,6 +43,33 @@ class Summary:
                 f"{sum(self.errors.values())} refused), so no file was written. This is a defect in batchlinks; "
                 "answers are kept in the ledger."
             )
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Summary":
+        """Of a summary file of a run."""
+        counted = (
+            "rows",
+            "linked",
+            "written",
+            "requested",
+            "reused",
+            "duplicates",
+            "errors",
+            "warnings",
+            "calls",
+            "retries",
+        )
+        return cls(
+            check=False,
+            started_at=datetime.fromisoformat(content["started_at"]),
+            finished_at=datetime.fromisoformat(content["finished_at"]),
+            exit_code=ExitCode(content["exit_code"]),
+            **{
+                name: content[name]
+                for name in ("run_id", "version", "roster", "roster_sha256", "project_id", "id_column")
+            },
+            **{name: content[name] for name in (*counted, "outputs")},
+        )
 
     def as_json(self) -> dict[str, object]:
         """As the summary file holds it, without `outputs`, which the release adds."""
