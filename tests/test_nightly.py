@@ -60,7 +60,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, healthex: RunningSimulator) -> House:  # noqa: ARG001 there is one unless a test starts another
+def house(tmp_path: Path, healthex: RunningSimulator, monkeypatch: pytest.MonkeyPatch) -> House:  # noqa: ARG001 there is one unless a test starts another
+    monkeypatch.setattr(inbox_module, "_SECOND_LOOK_S", 0.01)
     return House(tmp_path)
 
 
@@ -165,7 +166,6 @@ def test_a_copy_that_brings_its_old_time_along_betrays_itself_by_growing(
     night: Callable[..., Ended], house: House, healthex: RunningSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = house.put("patients.csv", [1001])
-    monkeypatch.setattr(inbox_module, "_SECOND_LOOK_S", 0.01)
     real = inbox_module.Inbox.look
 
     def look(self: inbox_module.Inbox) -> inbox_module.Look:

@@ -194,7 +194,7 @@ def test_the_project_of_a_caller_in_python_comes_from_the_environment_too() -> N
     [
         ('link-colum = "x"', "no option: link-colum. Did you mean link-column?"),
         ("zzz = 1", "no option: zzz."),
-        ('roster = "x"', "no option: roster."),
+        ('roster = "x"', "[[roster]]"),
         ('columns = ["MRN", "Name"]', "columns is one text, one number, or true or false"),
         ('concurrency = "many"', "--concurrency (here from the settings file) takes a whole number, at least 1"),
         ("concurrency = 2.5", "takes a whole number, at least 1"),
