@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -19,13 +20,14 @@ from batchlinks import BatchlinksError, __version__
 from batchlinks.cli import batchlinks
 from batchlinks.codes import ErrorCode, WarningCode
 from batchlinks.errors import ExitCode
-from batchlinks.settings import read_config
+from batchlinks.settings import NightlySettings, read_config
 from batchlinks.simulator import RunningSimulator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SIMULATOR = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/simulator.md", "sample_data/README.md")
+NIGHTLY = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
+DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/nightly.md", "docs/simulator.md", "sample_data/README.md")
 
 
 def section(heading: str) -> str:
@@ -85,10 +87,20 @@ def rows_of_simulator_options() -> Iterator[str]:
     return (option_row(name, option) for name, option in options_of("simulate").items())
 
 
+def rows_of_nightly_options() -> Iterator[str]:
+    """Its own; those of its runs are documented with `run`."""
+    own = {f"--{entry.name.replace('_', '-')}" for entry in fields(NightlySettings)}
+    return (option_row(name, option) for name, option in options_of("nightly").items() if name in own)
+
+
 @pytest.mark.parametrize(
     ("text", "rows"),
-    [(section("Options of run and check"), rows_of_options()), (SIMULATOR, rows_of_simulator_options())],
-    ids=["run and check", "simulate"],
+    [
+        (section("Options of run and check"), rows_of_options()),
+        (NIGHTLY, rows_of_nightly_options()),
+        (SIMULATOR, rows_of_simulator_options()),
+    ],
+    ids=["run and check", "nightly", "simulate"],
 )
 def test_every_option_is_documented_with_the_words_of_its_help_and_no_other(text: str, rows: Iterable[str]) -> None:
     documented = {line for line in text.splitlines() if line.startswith("| `--")}
