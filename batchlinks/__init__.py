@@ -34,18 +34,22 @@ def run(roster: str | Path | RosterBytes, **options: Any) -> "Report":
     """
     from batchlinks import batch
 
-    return batch.run(_source(roster), _settings(options), batch.Surroundings())
+    settings = _settings(options)
+    return batch.run(_source(roster, settings), settings, batch.Surroundings())
 
 
 def check(roster: str | Path | RosterBytes, **options: Any) -> "Report":
     """Do what `batchlinks check` does: the same as `run` without one call. Needs no credentials and no project."""
     from batchlinks import batch
 
-    return batch.check(_source(roster), _settings(options), batch.Surroundings())
+    settings = _settings(options)
+    return batch.check(_source(roster, settings), settings, batch.Surroundings())
 
 
-def _source(roster: str | Path | RosterBytes) -> Path | RosterBytes:
-    return Path(roster) if isinstance(roster, str) else roster
+def _source(roster: str | Path | RosterBytes, settings: Any) -> Path | RosterBytes:
+    from batchlinks.intake import source_named
+
+    return source_named(roster, settings) if isinstance(roster, str) else roster
 
 
 def _settings(options: dict[str, Any]) -> Any:

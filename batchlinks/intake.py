@@ -6,12 +6,15 @@ from pathlib import Path
 
 from batchlinks.codes import ErrorCode, WarningCode
 from batchlinks.credentials import read_secret
-from batchlinks.errors import RosterError
+from batchlinks.errors import RosterError, SettingsError
 from batchlinks.logs import logger
+from batchlinks.places import is_address
+from batchlinks.results.files import NO_FOLDER
 from batchlinks.roster import ReadOptions, RosterBytes, read_roster
 from batchlinks.roster.error_report import without_report_columns
 from batchlinks.roster.id_column import IdColumn, choose_id_column
 from batchlinks.roster.id_list import read_id_list
+from batchlinks.roster.reading import MAX_FILE_BYTES
 from batchlinks.roster.table import Table
 from batchlinks.screening import Rules, Screened, in_words, screen
 from batchlinks.screening.identifier import read_id
@@ -21,6 +24,21 @@ Source = Path | RosterBytes
 
 _ROWS_NAMED = 20
 """Row numbers that a warning names at most."""
+
+
+def source_named(text: str, settings: RunSettings) -> Source:
+    """The roster at a path, or at an address such as `s3://bucket/patients.csv`, from where it is fetched.
+
+    Raises SettingsError or PlaceError when it cannot be fetched.
+    """
+    if not is_address(text):
+        return Path(text)
+    if settings.output_dir is None:
+        raise SettingsError(NO_FOLDER)
+    from batchlinks.remote import fetch
+
+    address, content = fetch(text, at_most=MAX_FILE_BYTES + 1)
+    return RosterBytes(address.name, content, address.identity)
 
 
 def read(

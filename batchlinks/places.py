@@ -22,7 +22,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from batchlinks.durable import fsync_folder, make_folder, private
-from batchlinks.errors import PlaceError, PlaceLost, SettingsError
+from batchlinks.errors import PlaceError, PlaceLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,9 @@ def open_place(address: str) -> Place:
         return LocalPlace(Path(address).absolute())
     if found[1].lower() == "file":
         return LocalPlace(Path(unquote(urlsplit(address).path)))
-    raise SettingsError(f"{found[1]}:// is no kind of place that batchlinks knows. Name a folder of this computer.")
+    from batchlinks.remote import open_remote
+
+    return open_remote(address)
 
 
 def plain(name: str) -> str:

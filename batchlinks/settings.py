@@ -23,8 +23,12 @@ DEFAULT_API_URL = "https://api.healthex.io"
 DEFAULT_LINK_HOST = "app.healthex.io"
 CONFIG_NAME = "batchlinks.toml"
 
-_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRETS = re.compile(r"(?:^|[-_])(?:api[-_]?key|api[-_]?secret|secret|token|password|passwd)(?:$|[-_])", re.IGNORECASE)
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""As `s3://bucket` looks when it was taken for a path."""
 
 
 class Group(Enum):
@@ -181,6 +185,9 @@ def validated(settings: RunSettings) -> RunSettings:
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
             raise SettingsError(f"{flag(one)} and {flag(other)} contradict each other. Give one of them.")
+    for name in ("output_dir", "exclude", "ledger"):
+        if _ADDRESS.match(str(getattr(settings, name))):
+            raise SettingsError(f"{flag(name)} takes a path of this computer. Only ROSTER may be an address.")
     if settings.no_ledger and settings.only_new:
         raise SettingsError("--only-new needs the ledger, and --no-ledger runs without it. Give one of them.")
     if settings.id_pattern is not None:
@@ -350,7 +357,7 @@ def deployment(environment: Mapping[str, str] = os.environ) -> Deployment:
         raise SettingsError("HEALTHEX_API_URL is not an address such as https://api.healthex.io.")
     if parts.username or parts.password:
         raise SettingsError("HEALTHEX_API_URL holds a user name or password. Leave them out.")
-    if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+    if parts.scheme == "http" and parts.hostname not in THIS_MACHINE:
         raise SettingsError(
             "HEALTHEX_API_URL begins with http://, so patient IDs would travel in clear. Use https:// "
             "(http:// is for this computer only)."

@@ -10,7 +10,7 @@ import pytest
 from batchlinks.cli import main
 from batchlinks.simulator import RunningSimulator, Simulator, SimulatorOptions
 
-pytest_plugins = ["means"]
+pytest_plugins = ["means", "elsewhere"]
 
 PROJECT = "demo-project"
 

@@ -13,7 +13,10 @@ import pytest
 COMPLETE = bool(os.environ.get("BATCHLINKS_TESTS_COMPLETE"))
 WHAT_FOR = {
     "soffice": "LibreOffice opens what was written, and writes what is read (Debian: libreoffice-calc-nogui)",
+    "sshd": "OpenSSH's server takes rosters and results by SFTP (Debian: openssh-server)",
+    "promtool": "Prometheus reads the metrics and the alert rules (Debian: prometheus)",
 }
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"  # servers stand where users do not look
 _left_out: dict[str, list[str]] = defaultdict(list)
 
 
@@ -24,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         program = marker.args[0]
-        if shutil.which(program):
+        if shutil.which(program, path=_PATH):
             continue
         if COMPLETE:
             pytest.fail(f"{program} is not on this machine, and no test may be left out here")

@@ -17,24 +17,36 @@ from batchlinks import places
 from batchlinks.errors import ExitCode, PlaceError, PlaceLost
 from batchlinks.places import Place, is_address, is_plain, open_place
 
+SFTP = pytest.param("sftp", marks=pytest.mark.needs("sshd"))
 
-@pytest.fixture(params=["local"])
-def place(request: pytest.FixtureRequest) -> Place:
-    """An empty folder that is not there yet, of each kind."""
-    if request.param == "local":
-        return open_place(str(request.getfixturevalue("tmp_path") / "in"))
-    raise AssertionError(request.param)
+
+@pytest.fixture(params=["local", "s3", SFTP, "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty folder of each kind. But for S3, it is not there yet."""
+    if request.param == "s3":
+        return open_place(request.getfixturevalue("s3").folder())
+    if request.param == "memory":
+        return open_place(f"memory://{tmp_path.name}-{os.getpid()}/in")
+    if request.param == "sftp":
+        return open_place(f"{request.getfixturevalue('sshd').address}{tmp_path}/in")
+    return open_place(str(tmp_path / "in"))
 
 
 def names(place: Place) -> list[str]:
     return [entry.name for entry in place.entries()]
 
 
+def every_folder_exists(place: Place) -> bool:
+    """On S3 a folder is but the beginning of names: it cannot be told from an empty one."""
+    return place.address.startswith("s3://")
+
+
 # --- everywhere -------------------------------------------------------------------------------------------------
 
 
 def test_a_place_that_is_not_there_is_empty_and_is_made_by_what_is_put_there(place: Place) -> None:
-    assert (place.exists(), place.entries(), place.folders()) == (False, [], [])
+    assert place.exists() is every_folder_exists(place)
+    assert (place.entries(), place.folders()) == ([], [])
 
     place.folder("done").folder("2026-11-25").write("patients.csv", b"MRN\n00417\n")
 
@@ -136,7 +148,7 @@ def test_what_is_deleted_is_gone_and_deleting_it_again_is_no_error(place: Place)
         place.folder("done").remove_folder()
 
     assert (place.entries(), place.folders()) == ([], [])
-    assert not place.folder("done").exists()
+    assert place.folder("done").exists() is every_folder_exists(place)
 
 
 def test_a_file_that_is_not_there_cannot_be_read_or_moved(place: Place) -> None:
@@ -162,6 +174,7 @@ def test_a_name_is_never_a_path(place: Place, name: str) -> None:
         place.folder(name)
 
 
+@pytest.mark.parametrize("place", ["local", SFTP, "memory"], indirect=True)
 def test_remains_of_an_upload_that_was_killed_are_gone_after_the_next(place: Place) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()

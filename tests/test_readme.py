@@ -27,7 +27,14 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SIMULATOR = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
 NIGHTLY = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/nightly.md", "docs/simulator.md", "sample_data/README.md")
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "docs/nightly.md",
+    "docs/remote.md",
+    "docs/simulator.md",
+    "sample_data/README.md",
+)
 
 
 def section(heading: str) -> str:

@@ -226,10 +226,12 @@ def config_of(context: click.Context) -> Config:
     return found if found is not None else Config()
 
 
-def source_of(roster: str) -> "Source":
-    """The roster that an argument names."""
-    if roster != "-":
-        return Path(roster)
+def source_of(roster: str, settings: RunSettings) -> "Source":
+    """The roster that an argument names. Raises SettingsError or PlaceError for one elsewhere that cannot be fetched."""
+    from batchlinks.intake import source_named
     from batchlinks.roster import RosterBytes
+
+    if roster != "-":
+        return source_named(roster, settings)
 
     return RosterBytes("roster", sys.stdin.buffer.read())

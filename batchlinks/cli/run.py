@@ -25,7 +25,8 @@ def run(
         from batchlinks import batch
         from batchlinks.interruption import Interruption
 
-        source = source_of(roster)
+        settings = run_settings(context, options)
+        source = source_of(roster, settings)
         interruption = Interruption()
         around = batch.Surroundings(
             config=config_of(context),
@@ -34,7 +35,7 @@ def run(
             interruption=interruption,
         )
         with interruption.installed():
-            report = batch.run(source, run_settings(context, options), around)
+            report = batch.run(source, settings, around)
         return told(report, quiet=quiet)
 
 
@@ -70,7 +71,7 @@ def check(
     with head_start():
         from batchlinks import batch
 
-        source = source_of(str(roster))
+        source = source_of(str(roster), settings)
         return told(batch.check(source, settings, batch.Surroundings(config=config_of(context))), quiet=quiet)
 
 

@@ -14,6 +14,9 @@ from batchlinks.results.summary import Summary
 from batchlinks.results.workbook import Sheet, TooManyRows, write_workbook
 from batchlinks.roster import RosterBytes
 
+NO_FOLDER = "There is no folder to write to. Name one with --output-dir."
+"""A roster that is no file of this computer has none of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -46,10 +49,10 @@ class ResultFiles:
         check: bool = False,
     ) -> None:
         if output_dir is None and not isinstance(source, Path):
-            raise SettingsError("There is no folder to write to. Name one with --output-dir.")
+            raise SettingsError(NO_FOLDER)
         folder = output_dir if output_dir is not None else Path(source).parent  # type: ignore[arg-type]
         name = source.name
-        place = str(source.resolve()) if isinstance(source, Path) else "-"
+        place = str(source.resolve()) if isinstance(source, Path) else source.address
         self._check = check
         self._kind = kind
         self._release = Release(

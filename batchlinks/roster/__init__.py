@@ -22,6 +22,8 @@ class RosterBytes:
     """`patients.xlsx`; a name without an ending (`roster`) leaves the kind to the content."""
 
     content: bytes = field(repr=False)
+    address: str = field(default="-", repr=False)
+    """Where it lies, so that the same roster's results are replaced and another's are not; `-` for standard input."""
 
 
 @dataclass(frozen=True, slots=True)
