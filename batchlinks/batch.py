@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from batchlinks import __version__, audit
 from batchlinks.asking import Asked, ask
 from batchlinks.codes import WarningCode
-from batchlinks.credentials import read_credentials
+from batchlinks.credentials import read_credentials, read_result_password
 from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.intake import Source, read, screened_by, tell_warnings
@@ -29,7 +29,7 @@ from batchlinks.results.assignment import Assignment, assign
 from batchlinks.results.files import Published, ResultFiles
 from batchlinks.results.sheets import Handout, error_sheets, handout, links_sheet, without_social_security
 from batchlinks.results.summary import Summary
-from batchlinks.results.workbook import Sheet
+from batchlinks.results.workbook import MAX_ROWS, Sheet
 from batchlinks.roster.id_column import IdColumn
 from batchlinks.roster.table import Table
 from batchlinks.screening import Screened
@@ -113,7 +113,8 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
     credentials = read_credentials(around.environment)
     with _files(source, settings, endpoint.project_id, around) as files:
         table, column = read(source, settings, around.environment, around.seen)
-        staff = _staff(table, column, settings)
+        staff = handout(table, column, settings)
+        _check_size(table, settings)
         with Ledger(_ledger_path(settings, around), api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
             screened = screened_by(settings, table, column, withdrawn=ledger.withdrawn())
             wanted = screened.ids.filter(pa.array(_first(screened.sendable, settings.limit)))
@@ -137,8 +138,8 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
                 _count(summary, table, column, screened, endpoint.project_id, linked=assignment.rows)
                 _count_calls(summary, asked, links, written=handed_out)
                 sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, asked, staff)}
-                sheets |= _error_sheets(table, column, screened, settings)
-                published = files.publish(summary, sheets)
+                sheets |= _error_sheets(table, column, screened, staff)
+                published = files.publish(summary, sheets, _split_values(table, staff, handed_out))
                 around.deliver(published)
                 first_time = pa.array(handed_out & assignment.never_handed_out)
                 ledger.note_handed_out(screened.ids.filter(first_time).unique())
@@ -156,10 +157,12 @@ def check(source: Source, settings: RunSettings, around: Surroundings) -> Report
     project_id = chosen_project(settings, around.config, around.environment)
     with _files(source, settings, project_id, around, check=True) as files:
         table, column = read(source, settings, around.environment, around.seen)
+        staff = handout(table, column, settings)
+        _check_size(table, settings)
         screened = screened_by(settings, table, column, withdrawn=_withdrawn(settings, project_id, around))
         tell_warnings(screened)
         _count(summary, table, column, screened, project_id, linked=screened.sendable)
-        sheets = _error_sheets(table, column, screened, settings)
+        sheets = _error_sheets(table, column, screened, staff)
         published = files.publish(summary, sheets)
     audit.append(data_folder(around.environment), summary, user=around.user)
     return Report(summary, published, sheets)
@@ -190,8 +193,17 @@ def _files(
         kind=settings.format,
         project_id=project_id,
         share_with_group=settings.share_with_group,
+        password=read_result_password(around.environment) if settings.protect else None,
         check=check,
     )
+
+
+def _check_size(table: Table, settings: RunSettings) -> None:
+    """Raise SettingsError where a part of the results would have to go to CSV, which cannot be protected."""
+    if settings.protect and len(table) > MAX_ROWS:
+        raise SettingsError(
+            f"The list has {len(table):,} rows, and a workbook that --protect can encrypt holds {MAX_ROWS:,}. Split the list."
+        )
 
 
 def _ledger_path(settings: RunSettings, around: Surroundings) -> Path | None:
@@ -292,12 +304,6 @@ def _count_calls(summary: Summary, asked: Asked, links: pa.Table, *, written: np
         summary.exit_code = asked.stopped_by.exit_code
 
 
-def _staff(table: Table, column: IdColumn, settings: RunSettings) -> Handout:
-    return handout(
-        table, column, columns=settings.columns, link_column=settings.link_column, link_dates=settings.link_dates
-    )
-
-
 def _links_sheet(
     table: Table,
     column: IdColumn,
@@ -320,10 +326,12 @@ def _links_sheet(
     )
 
 
-def _error_sheets(table: Table, column: IdColumn, screened: Screened, settings: RunSettings) -> dict[str, Sheet]:
+def _split_values(table: Table, staff: Handout, rows: npt.NDArray[np.bool_]) -> pa.Array | None:
+    return None if staff.split_by is None else table.column(staff.split_by).filter(pa.array(rows))
+
+
+def _error_sheets(table: Table, column: IdColumn, screened: Screened, staff: Handout) -> dict[str, Sheet]:
     """All columns but Social Security numbers, and those too where staff get them."""
-    kept = set(without_social_security(table, column))
-    if settings.columns is not None:
-        kept |= set(_staff(table, column, settings).kept)
+    kept = {*without_social_security(table, column), *staff.kept}
     errors, duplicates = error_sheets(table, column, screened, kept=sorted(kept))
     return {"errors": errors, "duplicates": duplicates}

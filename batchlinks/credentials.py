@@ -6,8 +6,10 @@ from pathlib import Path
 
 from batchlinks.errors import SettingsError
 from batchlinks.healthex.tokens import Credentials, could_be_token
+from batchlinks.results.protect import objection_to
 
 KEYRING_SERVICE = "batchlinks"
+RESULT_PASSWORD = "BATCHLINKS_RESULT_PASSWORD"  # noqa: S105 the name of a variable
 
 
 def read_credentials(environment: Mapping[str, str] = os.environ) -> Credentials:
@@ -28,6 +30,19 @@ def read_credentials(environment: Mapping[str, str] = os.environ) -> Credentials
             "What HEALTHEX_TOKEN holds is no token: it has a space, a line break or an odd letter in it."
         )
     return Credentials(key=key, secret=secret, token=token)
+
+
+def read_result_password(environment: Mapping[str, str] = os.environ) -> str:
+    """What results are encrypted with. Raises SettingsError where there is nothing, or what somebody would guess."""
+    password = read_secret(RESULT_PASSWORD, environment)
+    if not password:
+        raise SettingsError(
+            f"--protect needs a password: set {RESULT_PASSWORD} (or the same with _FILE, or keep it in the system's keyring)."
+        )
+    objection = objection_to(password)
+    if objection:
+        raise SettingsError(f"The password in {RESULT_PASSWORD} will not do: {objection}.")
+    return password
 
 
 def read_secret(name: str, environment: Mapping[str, str] = os.environ, *, in_keyring: bool = True) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batchlinks.codes import ErrorCode, WarningCode
-from batchlinks.credentials import read_secret
+from batchlinks.credentials import RESULT_PASSWORD, read_secret
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.logs import logger
 from batchlinks.places import is_address
@@ -53,7 +53,7 @@ def read(
         header_row=settings.header_row,
         id_column=settings.id_column,
         encoding=settings.encoding,
-        password=read_secret("BATCHLINKS_ROSTER_PASSWORD", environment, in_keyring=False) or None,
+        password=_password(settings, environment),
     )
     table = without_report_columns(read_roster(source, options))
     seen(table)
@@ -65,6 +65,14 @@ def read(
         roster_sha256=table.sha256,
     )
     return table, column
+
+
+def _password(settings: RunSettings, environment: Mapping[str, str]) -> str | None:
+    """Of the roster; where there is none, an error report that --protect encrypted has that of the results."""
+    password = read_secret("BATCHLINKS_ROSTER_PASSWORD", environment, in_keyring=False)
+    if not password and settings.protect:
+        password = read_secret(RESULT_PASSWORD, environment)
+    return password or None
 
 
 def screened_by(settings: RunSettings, table: Table, column: IdColumn, *, withdrawn: frozenset[str]) -> Screened:

@@ -110,6 +110,14 @@ class RunSettings:
     )
     link_column: str = _option("link", "Name of the new column.", metavar="NAME", only_run=True)
     link_dates: bool = _option(False, "Add the columns link_issued_on and link_is_new.", only_run=True)
+    split_by: str | None = _option(
+        None, "Write a links workbook for each value of this column, such as a clinic.", metavar="COLUMN"
+    )
+    protect: bool = _option(
+        False, "Encrypt the workbooks with the password in BATCHLINKS_RESULT_PASSWORD; Excel asks for it."
+    )
+    qr: bool = _option(False, "Add a QR code of each link, in the workbook and as a picture of its own.", only_run=True)
+    clickable: bool = _option(False, "Make the links hyperlinks.", only_run=True)
     keep_duplicates: bool = _option(False, "Give every row of a duplicate the link.")
     only_new: bool = _option(
         False, "Leave out patients who stood in an earlier links workbook of this project.", only_run=True
@@ -190,6 +198,9 @@ def validated(settings: RunSettings) -> RunSettings:
             raise SettingsError(f"{flag(name)} takes a path of this computer. Only ROSTER may be an address.")
     if settings.no_ledger and settings.only_new:
         raise SettingsError("--only-new needs the ledger, and --no-ledger runs without it. Give one of them.")
+    for name in ("protect", "clickable"):
+        if getattr(settings, name) and settings.format == "csv":
+            raise SettingsError(f"{flag(name)} is for workbooks, and --format csv writes none. Leave out one of them.")
     if settings.id_pattern is not None:
         try:
             re.compile(settings.id_pattern)

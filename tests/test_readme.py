@@ -30,6 +30,7 @@ NIGHTLY = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
+    "docs/handing-over.md",
     "docs/nightly.md",
     "docs/remote.md",
     "docs/simulator.md",

@@ -8,6 +8,8 @@ import click
 from batchlinks.codes import ErrorCode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from batchlinks.batch import Plan, Report
     from batchlinks.progress import Progress
 
@@ -98,8 +100,14 @@ def last_line(report: "Report") -> str:
             said += f" {summary.written:,} rows are in the links workbook."
     if published.obstacle:
         said += f" They have another name, since {published.obstacle}."
-    names = ", ".join(path.name for path in published.paths.values())
+    names = ", ".join(_named(path) for path in published.paths.values())
     return f"{said} Files in {published.folder.resolve()}: {names}"
+
+
+def _named(path: "Path") -> str:
+    if not path.is_dir():
+        return path.name
+    return f"{path.name} (a folder of {_counted(sum(file.is_file() for file in path.rglob('*')), 'file')})"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -1,21 +1,32 @@
 """The files of one run or check, in the kind that was asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Literal, Self
+from typing import BinaryIO, Literal, Self
 
-from batchlinks.errors import SettingsError
+import pyarrow as pa
+
+from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.logs import logger
 from batchlinks.results.delimited import write_csv
+from batchlinks.results.protect import write_protected
+from batchlinks.results.qr import qr_code
 from batchlinks.results.release import Owner, Release
+from batchlinks.results.sheets import pictured
+from batchlinks.results.split import split
 from batchlinks.results.summary import Summary
-from batchlinks.results.workbook import Sheet, TooManyRows, write_workbook
+from batchlinks.results.workbook import MAX_HYPERLINKS, MAX_PICTURES, Sheet, TooManyRows, write_workbook
 from batchlinks.roster import RosterBytes
 
 NO_FOLDER = "There is no folder to write to. Name one with --output-dir."
 """A roster that is no file of this computer has none of its own."""
+
+_PARTS_FOLDER, _QR_FOLDER = "links", "qr"
+_LIST = "files.csv"
+_LIST_HEADERS = ("file", "value", "rows")
+_NO_PARTS = [pa.array([], pa.string())] * len(_LIST_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +35,8 @@ class Published:
 
     folder: Path
     paths: Mapping[str, Path]
-    """`links`, `errors`, `duplicates` (CSV only), `summary` -> path."""
+    """`links`, `errors`, `duplicates` (CSV only), `summary` -> path; `links` is a folder where the list was split, and
+    `files` the list of what is in it; `qr` is the folder of pictures."""
 
     obstacle: str | None
     """Why the files could not have the name that they were to have; None where they have it."""
@@ -33,7 +45,8 @@ class Published:
 class ResultFiles:
     """A context manager: the folder is known to be usable before any call is made, and nothing half-written stays.
 
-    `owner` says whose they are; None: the roster's, by the place where it lies.
+    `owner` says whose they are; None: the roster's, by the place where it lies. `password`: encrypts the workbooks, so
+    that nothing of them is in clear on disk.
     Raises SettingsError when there is no folder, or one that cannot be written.
     """
 
@@ -46,6 +59,7 @@ class ResultFiles:
         kind: Literal["xlsx", "csv"],
         project_id: str | None,
         share_with_group: bool,
+        password: str | None = None,
         check: bool = False,
     ) -> None:
         if output_dir is None and not isinstance(source, Path):
@@ -55,6 +69,7 @@ class ResultFiles:
         place = str(source.resolve()) if isinstance(source, Path) else source.address
         self._check = check
         self._kind = kind
+        self._password = password
         self._release = Release(
             folder,
             Path(name).stem,
@@ -72,34 +87,109 @@ class ResultFiles:
     ) -> None:
         self._release.__exit__(kind, error, trace)
 
-    def publish(self, summary: Summary, sheets: Mapping[str, Sheet]) -> Published:
+    def publish(self, summary: Summary, sheets: Mapping[str, Sheet], split_values: pa.Array | None = None) -> Published:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 
-        `sheets`: `links` (not for a check), `errors` and `duplicates`. What is too long for a workbook goes to CSV, and the
-        log says so. Raises BatchlinksError when that fails.
+        `sheets`: `links` (not for a check), `errors` and `duplicates`. `split_values`: one for each row of `links`, where
+        each value is to have a workbook of its own. What is too long for a workbook goes to CSV, and the log says so.
+        Raises BatchlinksError when that fails.
         """
-        written = self._write("links", "links", (sheets["links"],)) if "links" in sheets else {}
-        written |= self._write("errors", "check" if self._check else "errors", (sheets["errors"], sheets["duplicates"]))
+        written = {}
+        if "links" in sheets:
+            links = sheets["links"]
+            written = self._write_links(links) if split_values is None else self._write_parts(links, split_values)
+        written |= self._write_errors(sheets["errors"], sheets["duplicates"])
         released = self._release.publish(summary.as_json())
         summary.outputs = dict(released.outputs)
         paths = {role: released.paths[suffix] for role, suffix in written.items()}
         return Published(released.summary.parent, paths | {"summary": released.summary}, released.obstacle)
 
-    def _write(self, role: str, name: str, sheets: tuple[Sheet, ...]) -> dict[str, str]:
-        """Role -> suffix of the file that was written for it."""
+    def _write_links(self, sheet: Sheet) -> dict[str, str]:
+        """Role -> suffix of the file, or of the folder, that was written for it."""
+        suffix = self._write_sheets("links", (sheet,), ("links",), pictures=_QR_FOLDER)[0]
+        return {"links": suffix} | self._qr_folder(sheet)
+
+    def _write_parts(self, sheet: Sheet, values: pa.Array) -> dict[str, str]:
+        self._release.folder(_PARTS_FOLDER)
+        counted = []
+        for part in split(sheet, values):
+            name = f"{_PARTS_FOLDER}/{part.name}"
+            (suffix,) = self._write_sheets(name, (part.sheet,), (name,), pictures=f"{_QR_FOLDER}/{part.name}")
+            counted.append((PurePosixPath(suffix).name, part.value, str(len(part.sheet))))
+        with self._release.open(_LIST) as file:
+            write_csv(
+                file,
+                _LIST_HEADERS,
+                [pa.array(column, pa.string()) for column in zip(*counted, strict=True)] or _NO_PARTS,
+            )
+        return {"links": _PARTS_FOLDER, "files": _LIST} | self._qr_folder(sheet)
+
+    def _qr_folder(self, sheet: Sheet) -> dict[str, str]:
+        if sheet.pictures is None:
+            return {}
+        if self._password is not None:
+            logger().info("The QR codes are in the workbook only: pictures of their own would show the links in clear.")
+            return {}
+        self._release.folder(_QR_FOLDER)
+        return {"qr": _QR_FOLDER}
+
+    def _write_errors(self, errors: Sheet, duplicates: Sheet) -> dict[str, str]:
+        name, csv = ("check", "check.duplicates") if self._check else ("errors", "duplicates")
+        suffixes = self._write_sheets(name, (errors, duplicates), (name, csv))
+        return dict(zip(("errors", "duplicates"), suffixes, strict=False))
+
+    def _write_sheets(
+        self, name: str, sheets: Sequence[Sheet], csv_names: Sequence[str], *, pictures: str = ""
+    ) -> list[str]:
+        """The suffixes of the one workbook, or else of the CSV files, that hold these sheets.
+
+        `pictures`: the folder for those of a links sheet.
+        """
         if self._kind == "xlsx":
             try:
-                with self._release.open(f"{name}.xlsx") as file:
-                    write_workbook(file, sheets, title=f"batchlinks: {sheets[0].name}")
-            except TooManyRows:
-                what = "links" if role == "links" else "rows to fix"
-                logger().warning(f"The {what} are more than a workbook holds, so they are written as CSV.", file=name)
+                self._write_workbook(f"{name}.xlsx", sheets, pictures)
+            except TooManyRows as error:
+                if self._password is not None:
+                    raise BatchlinksError(f"{error} CSV cannot be protected, so no file was written.") from error
+                what = "rows to fix" if name in ("errors", "check") else "links"
+                logger().warning(f"The {what} are more than a workbook holds, so they are written as CSV.")
             else:
-                return {role: f"{name}.xlsx"}
-        written = {}
-        for sheet, sheet_role in zip(sheets, (role, "duplicates"), strict=False):
-            suffix = f"{name}.csv" if sheet_role == role else f"{'check.' if self._check else ''}duplicates.csv"
-            with self._release.open(suffix) as file:
+                return [f"{name}.xlsx"]
+        for sheet, csv_name in zip(sheets, csv_names, strict=True):
+            with self._release.open(f"{csv_name}.csv") as file:
                 write_csv(file, sheet.headers, sheet.columns)
-            written[sheet_role] = suffix
-        return written
+            for _ in self._draw(sheet, pictures):
+                pass
+        return [f"{csv_name}.csv" for csv_name in csv_names]
+
+    def _write_workbook(self, suffix: str, sheets: Sequence[Sheet], pictures: str) -> None:
+        drawn = (picture for sheet in sheets for picture in self._draw(sheet, pictures))
+
+        def write(file: BinaryIO) -> None:
+            write_workbook(file, sheets, title=f"batchlinks: {sheets[0].name}", pictures=drawn)
+
+        with self._release.open(suffix) as file:
+            if self._password is None:
+                write(file)
+            else:
+                write_protected(file, write, self._password)
+        _tell_what_is_left_out(sheets[0])
+
+    def _draw(self, sheet: Sheet, folder: str) -> Iterator[bytes]:
+        """The QR code of each link, one by one; written to `folder` too, where it has a name there."""
+        for link, name in pictured(sheet):
+            picture = qr_code(link)
+            if name:
+                with self._release.open(f"{folder}/{name}") as file:
+                    file.write(picture)
+            yield picture
+
+
+def _tell_what_is_left_out(links: Sheet) -> None:
+    """What a workbook cannot hold of its last rows."""
+    if links.hyperlinks is not None and len(links) > MAX_HYPERLINKS:
+        logger().warning(
+            f"Excel takes {MAX_HYPERLINKS:,} hyperlinks a sheet, so the links of the rows behind are text."
+        )
+    if links.pictures is not None and len(links) > MAX_PICTURES:
+        logger().warning(f"A workbook holds {MAX_PICTURES:,} pictures, so the rows behind have none in it.")

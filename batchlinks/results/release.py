@@ -135,6 +135,7 @@ class Release:
         self._folder_mode = 0o2750 if share_with_group else 0o700
         self._workspace = _Workspace(folder)
         self._digests: dict[str, str] = {}
+        self._folders: list[str] = []
 
     def __enter__(self) -> Self:
         with _explained(self._folder):
@@ -168,6 +169,12 @@ class Release:
             raise
         self._digests[suffix] = digest
 
+    def folder(self, suffix: str) -> None:
+        """A folder of the set, such as `links`, that is there even if no file is opened in it."""
+        with _explained(self._folder):
+            self._workspace.path(suffix).mkdir(0o700, exist_ok=True)
+        self._folders.append(suffix)
+
     def publish(self, summary: Mapping[str, object]) -> Published:
         """Bring the set to its place and write `summary` (JSON values) beside it, with `outputs` added.
 
@@ -192,7 +199,7 @@ class Release:
     ) -> Published:
         paths = {suffix: self._folder / _in_set(stem, suffix) for suffix in self._digests}
         outputs = {_in_set(stem, suffix): digest for suffix, digest in self._digests.items()}
-        entries = {entry: self._folder / _in_set(stem, entry) for entry in _entries(self._digests)}
+        entries = {entry: self._folder / _in_set(stem, entry) for entry in _entries([*self._folders, *self._digests])}
         summary_path = self._folder / _in_set(stem, f"{self._kind}.json")
         journal_path = _journal_path(self._folder, stem, self._kind)
 

@@ -2,7 +2,8 @@
 
 import csv
 import difflib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 
 from batchlinks.codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE
 from batchlinks.errors import SettingsError
+from batchlinks.results.arrow_text import batches
+from batchlinks.results.split import check_split_column
 from batchlinks.results.workbook import Sheet
 from batchlinks.roster.error_report import COLUMNS, FIELD_COLUMN
 from batchlinks.roster.header_words import is_plain, key
@@ -20,9 +23,12 @@ from batchlinks.roster.sensitive import social_security_columns
 from batchlinks.roster.table import CellKind, Table
 from batchlinks.screening import Screened
 from batchlinks.screening.identifier import read_id
+from batchlinks.settings import RunSettings
 
 LINKS_SHEET, ERRORS_SHEET, DUPLICATES_SHEET = "Links", "Errors", "Duplicates"
 OTHER_LINK_COLUMN = "healthex_link"
+QR_COLUMN = "qr_code"
+"""Holds the picture, and the name of its file."""
 
 *_ERROR_COLUMNS, _KEPT_ROW = COLUMNS
 _SENTENCES = frozenset({COLUMNS.index("error_message")})
@@ -37,15 +43,36 @@ class Handout:
 
     link_column: str
     link_dates: bool = False
+    clickable: bool = False
+    qr: bool = False
+    qr_files: bool = True
+    """Whether the codes are pictures of their own, too."""
+
+    split_by: int | None = None
+    """Position of the column for each of whose values there is a workbook; None for one workbook."""
 
 
-def handout(table: Table, column: IdColumn, *, columns: str | None, link_column: str, link_dates: bool) -> Handout:
-    """`columns`: headers with commas between. Raises SettingsError when it names one that is not there."""
+def handout(table: Table, column: IdColumn, settings: RunSettings) -> Handout:
+    """As the settings say. Raises SettingsError where they name a column that is not there, or that must not split the list."""
+    kept = _named(table, settings.columns) if settings.columns is not None else without_social_security(table, column)
+    taken = key(settings.link_column) in map(key, table.headers)
     return Handout(
-        kept=_named(table, columns) if columns is not None else without_social_security(table, column),
-        link_column=OTHER_LINK_COLUMN if key(link_column) in map(key, table.headers) else link_column,
-        link_dates=link_dates,
+        kept=kept,
+        link_column=OTHER_LINK_COLUMN if taken else settings.link_column,
+        link_dates=settings.link_dates,
+        clickable=settings.clickable,
+        qr=settings.qr,
+        qr_files=not settings.protect,  # they would show in clear what the workbook hides
+        split_by=_splitting(table, column, settings.split_by) if settings.split_by is not None else None,
     )
+
+
+def _splitting(table: Table, column: IdColumn, wanted: str) -> int:
+    position = _position(table, wanted)
+    if position is None:
+        raise SettingsError(f"--split-by names no column of the list{_nearest(wanted, table.headers)}.")
+    check_split_column(table, column, position)
+    return position
 
 
 def without_social_security(table: Table, column: IdColumn) -> tuple[int, ...]:
@@ -65,13 +92,19 @@ def _empty_columns(table: Table) -> set[int]:
     }
 
 
-def _named(table: Table, columns: str) -> tuple[int, ...]:
+def _position(table: Table, wanted: str) -> int | None:
+    """Of the column that is called so, exactly or when case, spaces and punctuation do not count; None if there is none."""
     names = display_names(table.headers)
-    by_key = {key(name): position for position, name in reversed(list(enumerate(names)))}
+    if wanted.strip() in names:
+        return names.index(wanted.strip())
+    return next((position for position, name in enumerate(names) if key(name) == key(wanted)), None)
+
+
+def _named(table: Table, columns: str) -> tuple[int, ...]:
     positions = []
     # as in a CSV, so that quotes can hold a header with a comma
     for place, wanted in enumerate(next(csv.reader([columns], skipinitialspace=True), []), start=1):
-        position = names.index(wanted.strip()) if wanted.strip() in names else by_key.get(key(wanted))
+        position = _position(table, wanted)
         if position is None:
             raise SettingsError(
                 f"--columns: the {_ordinal(place)} name in it is no column of the list{_nearest(wanted, table.headers)}."
@@ -117,12 +150,40 @@ def links_sheet(
     else:
         headers.append(column.name)
         values.append(ids)
+    link_at = len(headers)
     headers.append(handout.link_column)
     values.append(links)
+    if handout.qr:
+        headers.append(QR_COLUMN)
+        names = picture_names(table.row_numbers[rows].tolist())
+        values.append(pa.array(names if handout.qr_files else [""] * len(names), pa.string()))
     if handout.link_dates:
         headers += ["link_issued_on", "link_is_new"]
         values += [pc.utf8_slice_codeunits(issued_at, 0, 10), pc.if_else(is_new, "yes", "no")]
-    return Sheet(LINKS_SHEET, display_names(headers), values)
+    return Sheet(
+        LINKS_SHEET,
+        display_names(headers),
+        values,
+        hyperlinks=link_at if handout.clickable else None,
+        pictures=link_at + 1 if handout.qr else None,
+    )
+
+
+def picture_names(row_numbers: Sequence[int]) -> list[str]:
+    """`17.png` for row 17; ` (2)` for the second of two rows that have one number, as a row added to an error report may."""
+    seen: Counter[int] = Counter()
+    names = []
+    for row in row_numbers:
+        seen[row] += 1
+        names.append(f"{row}.png" if seen[row] == 1 else f"{row} ({seen[row]}).png")
+    return names
+
+
+def pictured(sheet: Sheet) -> Iterator[tuple[str, str]]:
+    """The link and the name of its picture's file, "" for none, for each row of a links sheet that has pictures."""
+    if sheet.pictures is not None:
+        for _, (links, names) in batches([sheet.columns[sheet.pictures - 1], sheet.columns[sheet.pictures]]):
+            yield from zip(links.to_pylist(), names.to_pylist(), strict=True)
 
 
 def error_sheets(table: Table, column: IdColumn, screened: Screened, *, kept: Sequence[int]) -> tuple[Sheet, Sheet]:
