@@ -1,7 +1,5 @@
 """`python -m batchlinks`."""
 
-import sys
+from batchlinks.cli import program
 
-from batchlinks.cli import main
-
-sys.exit(main())
+program()

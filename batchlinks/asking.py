@@ -35,8 +35,13 @@ def ask(
     ledger: Ledger,
     progress: Progress,
     interruption: Interruption,
+    *,
+    proven: bool,
 ) -> Asked:
-    """Ask for every link that is not known. What stops it is a value here: what was answered is still written."""
+    """Ask for every link that is not known. What stops it is a value here: what was answered is still written.
+
+    `proven`: HealthEx issued links for this project before.
+    """
     asked = Asked()
     if not len(ids):
         return asked
@@ -46,6 +51,7 @@ def ask(
         max_attempts=settings.max_attempts,
         timeout_s=settings.timeout,
         patience_s=settings.patience,
+        proven=proven,
     )
 
     def record(outcome: Outcome) -> None:

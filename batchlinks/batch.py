@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,23 +112,29 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
     settings = validated(settings)
     endpoint = _endpoint(settings, around)
     credentials = read_credentials(around.environment)
-    with _files(source, settings, endpoint.project_id, around) as files:
-        table, column = read(source, settings, around.environment, around.seen)
-        staff = handout(table, column, settings)
-        _check_size(table, settings)
-        with Ledger(_ledger_path(settings, around), api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
-            screened = screened_by(settings, table, column, withdrawn=ledger.withdrawn())
-            wanted = screened.ids.filter(pa.array(_first(screened.sendable, settings.limit)))
-            known = ledger.links_for(wanted if not settings.refresh else wanted[:0])
-            to_send = _missing(wanted, known)
-            _warn_of_other_projects(screened, table, ledger.in_other_projects(to_send))
-            tell_warnings(screened)
-            if settings.refresh and len(to_send):
-                logger().warning("Links are asked for again for all (--refresh): links sent before may stop working.")
-            _agree(around, _plan(table, column, screened, endpoint, len(to_send), known.num_rows, settings))
+    with ExitStack() as to_the_end:
+        with _files(source, settings, endpoint.project_id, around) as files:
+            table, column = read(source, settings, around.environment, around.seen)
+            staff = handout(table, column, settings)
+            _check_size(table, settings)
+            path = _ledger_path(settings, around)
+            with Ledger(path, api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
+                screened = screened_by(settings, table, column, withdrawn=ledger.withdrawn())
+                wanted = screened.ids.filter(pa.array(_first(screened.sendable, settings.limit)))
+                ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=files.unfinished_runs())
+                known = ledger.links_for(wanted)
+                to_send = _missing(wanted, known)
+                _warn_of_other_projects(screened, table, ledger.in_other_projects(to_send))
+                tell_warnings(screened)
+                if settings.refresh:
+                    _tell_refresh(len(to_send), going_on_from=known.num_rows)
+                _agree(around, _plan(table, column, screened, endpoint, len(to_send), known.num_rows, settings))
 
-            with around.interruption.calls(_finish_first):
-                asked = ask(to_send, endpoint, credentials, settings, ledger, around.progress, around.interruption)
+                to_the_end.enter_context(around.interruption.calls(_finish_first))
+                asked = ask(
+                    to_send, endpoint, credentials, settings, ledger, around.progress, around.interruption,
+                    proven=known.num_rows > 0,
+                )  # fmt: skip
                 links = pa.concat_tables([known, ledger.links_for(to_send)])
                 refuse_unanswered(screened, asked, links, limited_to=settings.limit)
                 links = judged(screened, table, links, endpoint.link_host, ledger, strict=settings.strict_links)
@@ -137,13 +144,15 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
 
                 _count(summary, table, column, screened, endpoint.project_id, linked=assignment.rows)
                 _count_calls(summary, asked, links, written=handed_out)
-                sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, asked, staff)}
+                sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, staff)}
                 sheets |= _error_sheets(table, column, screened, staff)
                 published = files.publish(summary, sheets, _split_values(table, staff, handed_out))
                 around.deliver(published)
                 first_time = pa.array(handed_out & assignment.never_handed_out)
-                ledger.note_handed_out(screened.ids.filter(first_time).unique())
-    audit.append(data_folder(around.environment), summary, user=around.user)
+                ledger.settle(screened.ids.filter(first_time).unique(), all_asked=asked.stopped_by is None)
+        audit.append(data_folder(around.environment), summary, user=around.user)
+        # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.
+        files.finish()
     return Report(summary, published, sheets, asked.stopped_by)
 
 
@@ -165,6 +174,7 @@ def check(source: Source, settings: RunSettings, around: Surroundings) -> Report
         sheets = _error_sheets(table, column, screened, staff)
         published = files.publish(summary, sheets)
     audit.append(data_folder(around.environment), summary, user=around.user)
+    files.finish()
     return Report(summary, published, sheets)
 
 
@@ -262,15 +272,21 @@ def _agree(around: Surroundings, plan: Plan) -> None:
         raise SettingsError("Nothing was sent, as you wished.")
 
 
+def _tell_refresh(number: int, *, going_on_from: int) -> None:
+    if going_on_from:
+        logger().info(
+            f"A run of this list with --refresh did not finish: {going_on_from:,} links that it got are kept, and the others "
+            "are asked for."
+        )
+    if number:
+        logger().warning("Links are asked for again for all (--refresh): links sent before may stop working.")
+
+
 def _finish_first() -> None:
     """An interruption that comes while files are written: they are written first."""
 
 
 # --- after ----------------------------------------------------------------------------------------------------
-
-
-def _is_new(ids: pa.Array | pa.ChunkedArray, asked: Asked) -> pa.Array:
-    return pc.is_in(ids, value_set=pa.array(asked.issued, pa.string()))
 
 
 def _count(
@@ -296,7 +312,8 @@ def _count(
 
 
 def _count_calls(summary: Summary, asked: Asked, links: pa.Table, *, written: npt.NDArray[np.bool_]) -> None:
-    new = int(pc.sum(_is_new(links.column("external_id"), asked)).as_py() or 0)
+    asked_now = pc.is_in(links.column("external_id"), value_set=pa.array(asked.issued, pa.string()))
+    new = int(pc.sum(asked_now).as_py() or 0)
     summary.written = int(written.sum())
     summary.requested, summary.reused = asked.tally.requested, len(links) - new
     summary.calls, summary.retries = asked.tally.calls, asked.tally.retries
@@ -310,7 +327,6 @@ def _links_sheet(
     screened: Screened,
     assignment: Assignment,
     rows: npt.NDArray[np.bool_],
-    asked: Asked,
     staff: Handout,
 ) -> Sheet:
     taken = pa.array(rows)
@@ -321,7 +337,7 @@ def _links_sheet(
         rows=rows,
         links=assignment.links.filter(taken),
         issued_at=assignment.issued_at.filter(taken),
-        is_new=_is_new(screened.ids.filter(taken), asked),
+        is_new=assignment.is_new.filter(taken),
         handout=staff,
     )
 

@@ -19,7 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchlinks.errors import SettingsError
-from batchlinks.ledger import Ledger, LedgerError, _use_wal
+from batchlinks.ledger import Ledger, LedgerError
+from batchlinks.ledger.database import _set_journal_mode
+from batchlinks.ledger.schema import check_value
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]
@@ -75,7 +77,7 @@ def test_the_first_link_is_the_one_that_is_kept_unless_it_is_replaced_on_purpose
     with opened(path) as ledger:
         ledger.record("1", "https://first")
     with opened(path) as ledger:
-        ledger.note_handed_out(pa.array(["1"]))
+        ledger.settle(pa.array(["1"]), all_asked=True)
         ledger.record("1", "https://second")
         ledger.flush()
         assert known(ledger, "1") == {"1": "https://first"}
@@ -162,7 +164,7 @@ def test_a_withdrawn_patient_is_never_asked_for(
     roster = roster_of(tmp_path, 3)
     command("run", roster, "--limit", "1")
     with sqlite3.connect(private_home / "data" / "ledger.sqlite3") as ledger:
-        ledger.execute("INSERT INTO withdrawn VALUES (1, '100002', '2026-01-01')")
+        ledger.execute(f"INSERT INTO withdrawal VALUES ('100002', 1, '', {check_value('100002', 1, '')})")
     ledger.close()
 
     ended = command("run", roster)
@@ -302,7 +304,7 @@ def test_a_ledger_that_fails_in_mid_run_still_hands_over_what_it_was_told(
 
         ids = [str(each) for each in range(1, number + 1)]
         assert set(known(ledger, *ids)) == set(ids)
-        ledger.note_handed_out(pa.array(ids))  # told once is enough
+        ledger.settle(pa.array(ids), all_asked=False)  # told once is enough
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -387,17 +389,20 @@ def test_sqlite_saying_busy_without_having_waited_is_waited_for() -> None:
     class Connection:
         tries = 0
 
-        def execute(self, _statement: str) -> None:
+        def execute(self, statement: str) -> sqlite3.Cursor:
             self.tries += 1
             if self.tries < 3:
                 busy = sqlite3.OperationalError("database is locked")
                 busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
                 raise busy
+            return memory.execute(statement)
 
+    memory = sqlite3.connect(":memory:")
     connection = Connection()
-    _use_wal(connection)  # type: ignore[arg-type]
+    mode = _set_journal_mode(connection, "WAL")  # type: ignore[arg-type]
+    memory.close()
 
-    assert connection.tries == 3
+    assert (connection.tries, mode) == (3, "MEMORY")
 
 
 def test_a_ledger_in_use_by_somebody_who_does_not_let_go_is_said_to_be_locked(
@@ -405,9 +410,9 @@ def test_a_ledger_in_use_by_somebody_who_does_not_let_go_is_said_to_be_locked(
 ) -> None:
     path = tmp_path / "ledger"
     opened(path).__exit__(None, None, None)
-    monkeypatch.setattr("batchlinks.ledger._BUSY_S", 0.1)
+    monkeypatch.setattr("batchlinks.ledger.database._BUSY_S", 0.1)
     with sqlite3.connect(path) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(SettingsError, match="locked"):
-            opened(path)
+        with opened(path) as ledger, pytest.raises(SettingsError, match="locked"):
+            ledger.begin("run-1", "owner")
     other.close()

@@ -40,7 +40,9 @@ def publish(
         for suffix in suffixes:
             with release.open(suffix) as file:
                 file.write(f"{content} {suffix}".encode())
-        return release.publish({"rows": 1, "content": content, "errors": {"blank_id": 2}})
+        published = release.publish({"rows": 1, "content": content, "errors": {"blank_id": 2}, "exit_code": 3})
+    release.finish()
+    return published
 
 
 def names(folder: Path) -> set[str]:
@@ -93,6 +95,7 @@ def test_a_file_may_be_written_out_of_order(tmp_path: Path) -> None:
             file.seek(0)
             file.write(b"size")
         published = release.publish({})
+        release.finish()
 
     assert published.paths["links.xlsx"].read_bytes() == b"sizelater"
     assert_summary_fits(published.summary)
@@ -312,6 +315,7 @@ def test_files_are_their_owners_alone_from_the_first_byte(tmp_path: Path) -> Non
                 assert {permissions(path) for path in (tmp_path / "new" / "results").iterdir()} == {0o600}
                 file.write(b"links")
             published = release.publish({})
+            release.finish()
     finally:
         os.umask(mask)
 
@@ -328,6 +332,7 @@ def test_files_can_be_shared_with_the_group_once_they_are_whole(tmp_path: Path) 
                 assert {permissions(path) for path in (tmp_path / "results").iterdir()} == {0o600}
                 file.write(b"links")
             published = release.publish({})
+            release.finish()
     finally:
         os.umask(mask)
 
@@ -365,6 +370,7 @@ def test_a_file_that_could_not_be_finished_is_not_in_the_set_and_can_be_begun_ag
         with release.open("links.xlsx") as file:
             file.write(b"links")
         published = release.publish({})
+        release.finish()
 
     assert results(tmp_path) == {"patients.links.xlsx": "links"}
     assert_summary_fits(published.summary)
@@ -438,7 +444,8 @@ def publish(folder, content, suffixes, owner):
         for suffix in suffixes:
             with release.open(suffix) as file:
                 file.write(f"{content} {suffix}".encode())
-        release.publish({"rows": 1, "content": content, "errors": {"blank_id": 2}})
+        release.publish({"rows": 1, "content": content, "errors": {"blank_id": 2}, "exit_code": 3})
+    release.finish()
 """
 
 KILLED = """
@@ -529,6 +536,7 @@ def test_temporary_files_of_a_living_run_are_left_alone(tmp_path: Path) -> None:
             file.write(b"first")
         publish(tmp_path, "second", owner=OTHER_ROSTER)
         published = first.publish({})
+        first.finish()
 
     assert published.stem_used == "patients (2)"
     assert published.paths["links.xlsx"].read_bytes() == b"first"

@@ -44,6 +44,9 @@ class Effort:
     patience_s: float = 120.0
     """How long to go on while nothing gets through."""
 
+    proven: bool = False
+    """Whether HealthEx issued links for this project before: what it refuses then is more likely the ID than the project."""
+
 
 @dataclass(slots=True)
 class Tally:

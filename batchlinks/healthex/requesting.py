@@ -74,7 +74,7 @@ class _Requests:
         self._patience_s = max(effort.patience_s, 2.0 / effort.rate if effort.rate else 0.0)
         self._gate = Gate(concurrency=effort.concurrency, rate=effort.rate, patience_s=self._patience_s)
         self._tokens = Tokens(credentials, self._fetch_token)
-        self._rejections = _Rejections()
+        self._rejections = _Rejections(proven=effort.proven)
         self._reason: Exception | None = None
         self._taken = 0
         self._exhausted = False
@@ -309,9 +309,9 @@ def _last_answer(state: tenacity.RetryCallState) -> _Settled:
 class _Rejections:
     """4xx answers that may be about the run and not about their IDs: held back until that is clear."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, proven: bool) -> None:
         self.issued = False
-        self._opening = True
+        self._opening = not proven
         """Neither a link nor two different refusals so far."""
         self._streak: list[tuple[int, NotLinked]] = []
 

@@ -19,6 +19,9 @@ class Assignment:
     handed_out: pa.Array
     """When a links workbook first held this link; null also for a link that none has held yet."""
 
+    is_new: pa.Array
+    """Whether this run got the link, or one that it goes on with."""
+
     @property
     def rows(self) -> npt.NDArray[np.bool_]:
         return _mask(self.links.is_valid())
@@ -31,7 +34,7 @@ class Assignment:
 def assign(screened: Screened, links: pa.Table, *, keep_duplicates: bool) -> Assignment:
     """Give each row the link that was issued for the ID in it.
 
-    `links` has the columns `external_id`, `link`, `issued_at` and `handed_out`, each ID once. A row that was refused
+    `links` is what `Ledger.links_for` tells, each ID once. A row that was refused
     gets none, nor does a duplicate unless `keep_duplicates`.
     """
     entitled = screened.sendable | screened.duplicates if keep_duplicates else screened.sendable
@@ -39,7 +42,7 @@ def assign(screened: Screened, links: pa.Table, *, keep_duplicates: bool) -> Ass
     found = pc.index_in(screened.ids, value_set=links.column("external_id").combine_chunks())
     found = pc.if_else(pa.array(entitled), found, pa.scalar(None, found.type))
     return Assignment(
-        *(links.column(name).combine_chunks().take(found) for name in ("link", "issued_at", "handed_out"))
+        *(links.column(name).combine_chunks().take(found) for name in ("link", "issued_at", "handed_out", "is_new"))
     )
 
 

@@ -87,6 +87,19 @@ class ResultFiles:
     ) -> None:
         self._release.__exit__(kind, error, trace)
 
+    @property
+    def owner(self) -> str:
+        """Stands for roster and project, and tells nothing of either."""
+        return self._release.owner
+
+    def unfinished_runs(self) -> frozenset[str]:
+        """IDs of earlier runs for the same owner that did not finish, and whose files these will replace."""
+        return self._release.unfinished_runs()
+
+    def finish(self) -> None:
+        """Everything is noted that has to be: the very last thing of a run."""
+        self._release.finish()
+
     def publish(self, summary: Summary, sheets: Mapping[str, Sheet], split_values: pa.Array | None = None) -> Published:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 

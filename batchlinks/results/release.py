@@ -7,8 +7,9 @@ roster knows its own files again and replaces them. Any other set stays, and the
 A set may hold folders too, such as `NAME.links`. A folder is replaced as a whole, and only where every file in it is
 known: one that somebody changed or added keeps it where it is.
 
-A publish that was killed half-way has left its journal, `.NAME.summary.pending`: it lists the hashes of the files
-that were on their way, and of those that they were to replace, which are therefore known to be ours too.
+While a set is on its way, and until its run is finished, its journal `.NAME.summary.pending` lies beside it. It lists the
+hashes of the new files and of those that they replace, which are therefore known to be ours after a kill too; and the
+IDs of the runs of whose results the set is, so that what they noted as handed out can be told from what stays.
 
 Files are private to their owner (0600) from their first byte. Windows has no such modes: there they are as private
 as the folder they are in.
@@ -17,6 +18,7 @@ as the folder they are in.
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -31,7 +33,7 @@ from typing import BinaryIO, Literal, Self
 from filelock import BaseFileLock, Timeout
 
 from batchlinks.durable import fsync_folder, make_folder, private
-from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
 from batchlinks.locks import acquire, release
 
 SummaryKind = Literal["summary", "check"]
@@ -108,6 +110,8 @@ class Release:
         with release.open("links.xlsx") as file:
             write_workbook(file, …)
         published = release.publish(summary)
+    …  # all that has to be noted of it elsewhere
+    release.finish()
     ```
 
     Nothing is seen under a final name before `publish`, and no temporary file is left when the context ends.
@@ -136,6 +140,10 @@ class Release:
         self._workspace = _Workspace(folder)
         self._digests: dict[str, str] = {}
         self._folders: list[str] = []
+        self._run_id: object = None
+        self._replaced: frozenset[str] = frozenset()
+        self._journals: list[Path] = []
+        """Of the runs that this one replaces, and last its own: what `finish` removes."""
 
     def __enter__(self) -> Self:
         with _explained(self._folder):
@@ -146,6 +154,31 @@ class Release:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._workspace.leave()
+
+    @property
+    def owner(self) -> str:
+        """The digest that stands for the owner in summaries and journals."""
+        return self._owner.digest
+
+    def unfinished_runs(self) -> frozenset[str]:
+        """IDs of this owner's earlier runs that did not finish, and whose files in the folder this set is to replace.
+
+        They were killed before `finish`, and have left their journal; or they ended before all was asked, as their
+        summary says, and nobody has changed their files since.
+        """
+        found: set[str] = set()
+        with _explained(self._folder):
+            for stem in _stems_in(self._folder, self._stem, self._kind):
+                path = _journal_path(self._folder, stem, self._kind)
+                journal = _read_json(path)
+                if journal is not None and journal.get("owner") == self._owner.digest:
+                    found |= _run_ids_in(journal)
+                    self._journals.append(path)
+                stopped = _stopped_run(_read_json(self._folder / _in_set(stem, f"{self._kind}.json")))
+                if stopped is not None and self._former(stem).obstacle is None:
+                    found.add(stopped)
+        self._replaced = frozenset(found)
+        return self._replaced
 
     @contextmanager
     def open(self, suffix: str) -> Iterator[BinaryIO]:
@@ -184,7 +217,7 @@ class Release:
             first_obstacle: str | None = None
             for number in count(1):
                 stem = _numbered(self._stem, number)
-                former = _FormerSet.found(self._folder, stem, self._kind, self._owner, self._digests)
+                former = self._former(stem)
                 obstacle = former.obstacle
                 if obstacle is None:
                     try:
@@ -193,6 +226,24 @@ class Release:
                         obstacle = str(in_use)
                 first_obstacle = first_obstacle or obstacle
         raise AssertionError("a free stem is always found")
+
+    def _former(self, stem: str) -> "_FormerSet":
+        return _FormerSet.found(self._folder, stem, self._kind, self._owner, self._digests)
+
+    def finish(self) -> None:
+        """All is done that the run had to do, and the set stays what it is: its journal goes. Cannot fail.
+
+        Takes a few microseconds, so that it can be the very last thing that a run does.
+        """
+        *others, own = self._journals
+        for path in others:
+            with suppress(OSError):
+                if path != own:
+                    path.unlink()
+        with suppress(OSError):
+            # The same command may run twice at once, and the journal be the other's by now.
+            if (_read_json(own) or {}).get("run_id") == self._run_id:
+                own.unlink()
 
     def _publish_as(
         self, stem: str, former: "_FormerSet", summary: Mapping[str, object], obstacle: str | None
@@ -205,7 +256,13 @@ class Release:
 
         sealed = _sealed({**summary, "outputs": outputs, "owner": self._owner.digest})
         new_summary = self._write("summary", sealed)
-        journal = {"owner": self._owner.digest, "hashes": sorted({*outputs.values(), *former.digests.values()})}
+        self._run_id = summary.get("run_id")
+        journal = {
+            "owner": self._owner.digest,
+            "hashes": sorted({*outputs.values(), *former.digests.values()}),
+            "run_id": self._run_id,
+            "replaces": sorted(self._replaced),
+        }
         self._write("journal", _as_json(journal)).replace(journal_path)
         fsync_folder(self._folder)
 
@@ -220,7 +277,7 @@ class Release:
         new_summary.chmod(self._mode)
         new_summary.replace(summary_path)
         fsync_folder(self._folder)
-        journal_path.unlink()
+        self._journals.append(journal_path)
         return Published(paths | entries, summary_path, outputs, stem, obstacle)
 
     def _move_into_place(self, entries: Mapping[str, Path]) -> None:
@@ -345,7 +402,10 @@ class _FormerSet:
                 return cls(obstacle=f"{summary_path.name} was changed since it was written, or is not ours")
             if summary.get("owner") != owner.digest:
                 return cls(obstacle=f"{summary_path.name} belongs to another roster or project")
-        known = _known_hashes(summary, _read_json(_journal_path(folder, stem, kind)), owner)
+        journal = _read_json(_journal_path(folder, stem, kind))
+        if journal is not None and journal.get("owner") != owner.digest:
+            return cls(obstacle=f"{stem} is what an unfinished run of another roster or project calls its files")
+        known = _known_hashes(summary, journal)
         digests: dict[Path, str] = {}
         entries = set()
         for entry in sorted({*_SUFFIXES[kind], *_FOLDERS[kind], *_entries(new)}):
@@ -385,11 +445,33 @@ def _remove(entry: Path) -> None:
         entry.unlink(missing_ok=True)
 
 
-def _known_hashes(summary: Mapping[str, object] | None, journal: Mapping[str, object] | None, owner: Owner) -> set[str]:
+def _stopped_run(summary: Mapping[str, object] | None) -> str | None:
+    """ID of the run whose summary it is, where that ended before all was asked."""
+    if summary is None or summary.get("exit_code") in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS):
+        return None
+    run_id = summary.get("run_id")
+    return run_id if isinstance(run_id, str) else None
+
+
+def _run_ids_in(journal: Mapping[str, object]) -> set[str]:
+    """The run whose journal it is, and those whose place it took. One that an older version wrote names none."""
+    replaces = journal.get("replaces")
+    run_ids = [journal.get("run_id"), *(replaces if isinstance(replaces, list) else ())]
+    return {run_id for run_id in run_ids if isinstance(run_id, str)}
+
+
+def _stems_in(folder: Path, stem: str, kind: SummaryKind) -> list[str]:
+    """`stem`, `stem (2)` and so on, as far as they have a summary or a journal in the folder."""
+    pattern = re.compile(rf"\.?({re.escape(stem)}(?: \(\d+\))?)\.{kind}\.(?:json|pending)")
+    found = {match[1] for name in os.listdir(folder) if (match := pattern.fullmatch(name))}  # noqa: PTH208 names only
+    return sorted(found)
+
+
+def _known_hashes(summary: Mapping[str, object] | None, journal: Mapping[str, object] | None) -> set[str]:
     known: set[str] = set()
     if summary is not None and isinstance(outputs := summary.get("outputs"), dict):
         known.update(outputs.values())
-    if journal is not None and journal.get("owner") == owner.digest:
+    if journal is not None:
         hashes = journal.get("hashes")
         known.update(hashes if isinstance(hashes, list) else ())
     return known

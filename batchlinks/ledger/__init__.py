@@ -1,0 +1,10 @@
+"""The record of links already issued, so that nothing answered is ever asked again. The only package with SQL.
+
+`project` is what a run needs of it: one project's links. `records` is what people do with it beside runs: look up,
+withdraw, forget, export. `database` opens the file, `schema` says what stands in it and brings older ones up to date.
+"""
+
+from batchlinks.ledger.database import LedgerError
+from batchlinks.ledger.project import Ledger
+
+__all__ = ["Ledger", "LedgerError"]

@@ -1,0 +1,373 @@
+"""One project's part of the ledger, as a run uses it.
+
+Keyed by API, project and external ID. Answers are written by a thread of their own in batches, each within a tenth of a
+second of its arrival, and are on disk before the next batch begins. The first link recorded for an ID is the one that
+every run hands out.
+
+A run is *settled* once all that it had to ask is answered and what it handed out is noted, by itself or by a later one for
+the same owner (the same roster and project) that went on where it stopped: to that one, what the stopped one asked for is
+new, and is not asked for again by a `refresh` either.
+"""
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.ledger.database import LedgerError, damaged, explained, open_ledger, write_failed
+from batchlinks.ledger.schema import check_value, now
+
+_FLUSH_EVERY_S = 0.05
+_ROWS_AT_ONCE = 16384
+_SCAN_FROM = 20_000
+"""IDs from which on it may be faster to read a project's links from one end to the other than to look each up."""
+
+_Answer = tuple[str, str, str, bool]
+"""External ID, link, when it was issued, whether it replaces an earlier one."""
+
+_LINK = "link.external_id, link.link, link.issued_at, link.handed_out, link.issued_by, link.handed_by, link.check_value"
+"""What `_as_table` takes of a link."""
+
+_KNOWN = pa.schema(
+    [(name, pa.string()) for name in ("external_id", "link", "issued_at", "handed_out")]
+    + [(name, pa.int64()) for name in ("issued_by", "handed_by")]
+)
+
+
+class Ledger:
+    """A context manager: leaving it writes what is still waiting.
+
+    Raises SettingsError on opening when the file cannot be used, LedgerError when writing fails later.
+    """
+
+    def __init__(self, path: Path | None, *, api: str, project_id: str) -> None:
+        """`path` None keeps the ledger in memory for this run only."""
+        self._path = path
+        self._read = open_ledger(path, examine=True)
+        self._api = api
+        with explained(path):
+            self._project = _project_number(self._read, api, project_id)
+        self._run: int | None = None
+        self._unsettled: frozenset[int] = frozenset()
+        """Numbers of the runs that this one goes on with."""
+
+        self._refreshing: frozenset[int] | None = None
+        """Where this run asks again for all: the runs among `_unsettled` that did so too."""
+
+        self._replaced: frozenset[int] = frozenset()
+        """Numbers of the runs whose links workbook gives way to this run's."""
+
+        self._waiting: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
+        self._failure: LedgerError | None = None
+        self._told = False
+        """Whether the failure was raised already: once is enough."""
+        self._unsaved: list[_Answer] = []
+        self._recorded = False
+        self._writer = threading.Thread(target=self._write_answers, name="ledger", daemon=True)
+        self._writer.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.flush()
+        except LedgerError:
+            if kind is None and not self._told:
+                raise
+        finally:
+            self._read.close()
+
+    # --- runs --------------------------------------------------------------------------------------------------
+
+    def begin(self, run_id: str, owner: str, *, refresh: bool = False, replaced: Collection[str] = ()) -> None:
+        """A run begins for `owner`. `replaced` are the IDs of unfinished runs whose links workbook gives way to this one's.
+
+        With `refresh` nothing is known but what runs that this one goes on with have asked for anew.
+        """
+        with explained(self._path), self._read:
+            gone = self._runs(f"run_id IN ({_marks(replaced)})", *replaced)
+            open_runs = self._runs("owner = ? AND settled_by IS NULL", owner)
+            open_runs |= self._runs(f"settled_by IN ({_marks(gone)})", *gone) | gone
+            self._unsettled, self._replaced = frozenset(open_runs), frozenset(gone)
+            self._refreshing = frozenset(number for number, again in open_runs.items() if again) if refresh else None
+            self._run = self._read.execute(
+                "INSERT INTO run (run_id, project, owner, refresh, started_at) VALUES (?, ?, ?, ?, ?)",
+                (run_id, self._project, owner, refresh, now()),
+            ).lastrowid
+
+    def _runs(self, condition: str, *values: str | int) -> dict[int, bool]:
+        """Number of each such run of this project -> whether it asked again for all."""
+        query = f"SELECT number, refresh FROM run WHERE project = ? AND {condition}"  # noqa: S608 our own words
+        return {number: bool(again) for number, again in self._read.execute(query, (self._project, *values))}
+
+    def settle(self, handed_out: pa.Array, *, all_asked: bool) -> None:
+        """These IDs stand in a links workbook that is in its place, for the first time.
+
+        `all_asked`: the run is settled, and with it those that it went on with. Raises LedgerError, unless writing
+        failed before.
+        """
+        if self._failure is not None:
+            return
+        moment = now()
+        try:
+            with self._read:
+                for number in sorted(self._replaced):
+                    self._read.execute(
+                        "UPDATE link SET handed_out = NULL, handed_by = NULL WHERE project = ? AND handed_by = ?",
+                        (self._project, number),
+                    )
+                self._read.executemany(
+                    "UPDATE link SET handed_out = ?, handed_by = ?"
+                    " WHERE project = ? AND external_id = ? AND handed_out IS NULL",
+                    ((moment, self._run, self._project, external_id) for external_id in handed_out.to_pylist()),
+                )
+                if all_asked:
+                    self._read.executemany(
+                        "UPDATE run SET settled_by = ? WHERE number = ?",
+                        ((self._run, number) for number in {self._run, *self._unsettled}),
+                    )
+        except sqlite3.Error as error:
+            raise write_failed(self._path, error) from error
+
+    # --- what is known -----------------------------------------------------------------------------------------
+
+    def links_for(self, external_ids: pa.Array) -> pa.Table:
+        """Known links of these IDs: columns `external_id`, `link`, `issued_at` (ISO 8601, UTC), `handed_out` (or null), `is_new`.
+
+        `is_new`: issued by this run or one that it goes on with. A link is `handed_out` if a links workbook that stays has
+        held it.
+        """
+        known = self._records_of(external_ids)
+        if self._refreshing is not None:
+            anew = pc.is_in(known.column("issued_by"), pa.array(list(self._refreshing), pa.int64()))
+            # Whoever began after this run and asked too has got a newer link still.
+            known = known.filter(pc.or_(anew, pc.greater_equal(known.column("issued_by"), self._run)))
+        if self._unsaved:
+            known = self._with_unsaved(known, external_ids)
+        recent = pa.array([*self._unsettled, *self._own()], pa.int64())
+        given_way = pc.is_in(known.column("handed_by"), pa.array(list(self._replaced), pa.int64()))
+        return pa.table(
+            {
+                "external_id": known.column("external_id"),
+                "link": known.column("link"),
+                "issued_at": known.column("issued_at"),
+                "handed_out": pc.if_else(given_way, pa.scalar(None, pa.string()), known.column("handed_out")),
+                "is_new": pc.is_in(known.column("issued_by"), recent),
+            }
+        )
+
+    def _own(self) -> tuple[int, ...]:
+        """This run's number, once it has begun."""
+        return () if self._run is None else (self._run,)
+
+    def _records_of(self, external_ids: pa.Array) -> pa.Table:
+        """What `_KNOWN` names, of each of these IDs that the ledger has."""
+        if len(external_ids) < _SCAN_FROM or not self._holds_at_most(2 * len(external_ids)):
+            query = f"SELECT {_LINK} FROM wanted JOIN link USING (external_id) WHERE link.project = ?"  # noqa: S608
+            return _as_table(self._verified(rows) for rows in self._matching(external_ids, query))
+        everything = _as_table(self._verified(rows) for rows in self._all())
+        return everything.filter(pc.is_in(everything.column("external_id"), external_ids))
+
+    def _holds_at_most(self, number: int) -> bool:
+        query = "SELECT count(*) FROM (SELECT 1 FROM link WHERE project = ? LIMIT ?)"
+        with self._reading():
+            return bool(self._read.execute(query, (self._project, number + 1)).fetchone()[0] <= number)
+
+    def _all(self) -> Iterator[list[tuple[Any, ...]]]:
+        """Every link of the project, some at a time. A million are read in half the time that looking each up takes."""
+        with self._reading():
+            cursor = self._read.execute(f"SELECT {_LINK} FROM link WHERE project = ?", (self._project,))  # noqa: S608
+            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                yield rows
+
+    def _verified(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """The same rows, if each still holds what was written."""
+        for external_id, link, issued_at, _, _, _, value in rows:
+            # One of version 1 that still runs leaves no value behind.
+            if value is not None and value != check_value(self._project, external_id, link, issued_at):
+                raise self._kind()(damaged(self._path))
+        return rows
+
+    def _with_unsaved(self, known: pa.Table, external_ids: pa.Array) -> pa.Table:
+        """Where the disk failed in mid-run, this run's results still hold what could not be recorded."""
+        unsaved = {external_id: (link, issued_at) for external_id, link, issued_at, replace in self._unsaved if replace}
+        known = known.filter(pc.invert(pc.is_in(known.column("external_id"), pa.array(list(unsaved), pa.string()))))
+        for external_id, link, issued_at, _ in self._unsaved:
+            unsaved.setdefault(external_id, (link, issued_at))
+        asked = set(external_ids.to_pylist()) - set(known.column("external_id").to_pylist())
+        rows = [
+            (external_id, *answer, None, self._run, None, None)
+            for external_id, answer in unsaved.items()
+            if external_id in asked
+        ]
+        return pa.concat_tables([known, _as_table([rows])])
+
+    def withdrawn(self) -> frozenset[str]:
+        """IDs that are never to be sent or handed out in this project."""
+        with explained(self._path):
+            rows = self._read.execute(
+                "SELECT external_id, project, withdrawn_at, check_value FROM withdrawal WHERE project IN (0, ?)",
+                (self._project,),
+            ).fetchall()
+        if any(value != check_value(*fields) for *fields, value in rows):
+            raise SettingsError(damaged(self._path))
+        return frozenset(external_id for external_id, *_ in rows)
+
+    def known(self, texts: Collection[str]) -> set[str]:
+        """Those of `texts` that are external IDs with a link in this project."""
+        query = "SELECT external_id FROM wanted JOIN link USING (external_id) WHERE link.project = ?"
+        return {external_id for rows in self._matching(pa.array(texts, pa.string()), query) for (external_id,) in rows}
+
+    def in_other_projects(self, external_ids: pa.Array) -> set[str]:
+        """Those of these IDs that have a link in another project of the same API, and none in this one."""
+        query = (
+            "SELECT other.external_id FROM wanted JOIN link AS other USING (external_id)"
+            " JOIN project ON project.number = other.project"
+            " WHERE other.project != ?1 AND project.api = ?2 AND NOT EXISTS"
+            " (SELECT 1 FROM link WHERE link.project = ?1 AND link.external_id = other.external_id)"
+        )
+        with explained(self._path):
+            others = self._read.execute(
+                "SELECT count(*) FROM project WHERE api = ? AND number != ?", (self._api, self._project)
+            ).fetchone()
+        if not others[0]:
+            return set()
+        return {external_id for rows in self._matching(external_ids, query, self._api) for (external_id,) in rows}
+
+    def other_owners(self, links: Collection[str]) -> Mapping[str, Collection[str]]:
+        """To which IDs of this project the ledger gives each of these links."""
+        owners: dict[str, set[str]] = {}
+        query = "SELECT link, link.external_id FROM link WHERE link.project = ? AND link IN (SELECT external_id FROM wanted)"
+        for rows in self._matching(pa.array(links, pa.string()), query):
+            for link, external_id in rows:
+                owners.setdefault(link, set()).add(external_id)
+        return owners
+
+    def _matching(self, texts: pa.Array, query: str, *more: str) -> Iterator[list[tuple[Any, ...]]]:
+        """What `query` finds for these texts, which stand in the table `wanted`: some rows at a time."""
+        with self._reading():
+            self._read.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (external_id TEXT PRIMARY KEY) WITHOUT ROWID")
+            for start in range(0, len(texts), _ROWS_AT_ONCE):
+                batch = texts[start : start + _ROWS_AT_ONCE].to_pylist()
+                self._read.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", ((text,) for text in batch))
+            cursor = self._read.execute(query, (self._project, *more))
+            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                yield rows
+            self._read.execute("DELETE FROM wanted")
+            self._read.commit()
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return explained(self._path, self._kind())
+
+    def _kind(self) -> type[BatchlinksError]:
+        """Of a failure to read: whether calls have begun is for the exit code to tell."""
+        return LedgerError if self._recorded else SettingsError
+
+    # --- what is new -------------------------------------------------------------------------------------------
+
+    def record(self, external_id: str, link: str, *, replace: bool = False) -> None:
+        """Keep an answer. It is on disk within a tenth of a second.
+
+        Raises LedgerError once writing has failed; `links_for` knows the answer all the same.
+        """
+        self._recorded = True
+        self._waiting.put((external_id, link, now(), replace))
+        self._raise_failure()
+
+    def flush(self) -> None:
+        """Wait until every answer is on disk; nothing can be recorded after that. Raises LedgerError."""
+        self._waiting.put(None)
+        self._writer.join()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            self._told = True
+            raise self._failure
+
+    def _write_answers(self) -> None:
+        """The writer thread: whatever arrives within a twentieth of a second is one transaction."""
+        try:
+            # In memory there is one database a connection, so the reading connection does the writing too.
+            shared = self._path is None
+            connection = self._read if shared else open_ledger(self._path)
+            try:
+                while (batch := self._next_batch()) is not None:
+                    self._unsaved = batch
+                    self._write(connection, batch)
+                    self._unsaved = []
+            finally:
+                if not shared:
+                    connection.close()
+        except Exception as error:  # whatever it is: an answer that is not on disk must not be lost unseen
+            self._failure = write_failed(self._path, error)
+            while (batch := self._next_batch()) is not None:
+                self._unsaved += batch
+
+    def _next_batch(self) -> list[_Answer] | None:
+        """What has arrived by now, after waiting for the first; None at the end."""
+        first = self._waiting.get()
+        if first is None:
+            return None
+        batch = [first]
+        time.sleep(_FLUSH_EVERY_S)
+        with suppress(queue.Empty):
+            while True:
+                item = self._waiting.get_nowait()
+                if item is None:
+                    self._waiting.put(None)
+                    break
+                batch.append(item)
+        return batch
+
+    def _write(self, connection: sqlite3.Connection, batch: Sequence[_Answer]) -> None:
+        with connection:
+            connection.executemany(
+                "INSERT INTO link (project, external_id, link, issued_at, issued_by, check_value)"
+                " VALUES (?1, ?2, ?3, ?4, ?6, ?7)"
+                " ON CONFLICT DO UPDATE SET link = excluded.link, issued_at = excluded.issued_at, handed_out = NULL,"
+                " issued_by = excluded.issued_by, handed_by = NULL, check_value = excluded.check_value WHERE ?5",
+                ((self._project, *answer, self._run, check_value(self._project, *answer[:3])) for answer in batch),
+            )
+
+
+def _marks(values: Collection[object]) -> str:
+    """As many places for values as there are, for SQL's IN."""
+    return ", ".join("?" * len(values))
+
+
+def _as_table(batches: Iterable[list[tuple[Any, ...]]]) -> pa.Table:
+    """Rows of what `_LINK` names, without the check value."""
+    arrays = (
+        [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _KNOWN, strict=False)]
+        for rows in batches
+        if rows
+    )
+    return pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=_KNOWN) for columns in arrays], _KNOWN)
+
+
+def _project_number(connection: sqlite3.Connection, api: str, project_id: str) -> int:
+    """Of a project, which is recorded if it is new."""
+    query = "SELECT number, check_value FROM project WHERE api = ? AND project_id = ?"
+    found = connection.execute(query, (api, project_id)).fetchone()
+    if found is None or found[1] is None:
+        with connection:
+            connection.execute("INSERT OR IGNORE INTO project (api, project_id) VALUES (?, ?)", (api, project_id))
+            found = connection.execute(query, (api, project_id)).fetchone()
+            connection.execute(
+                "UPDATE project SET check_value = ? WHERE number = ?",
+                (check_value(found[0], api, project_id), found[0]),
+            )
+    return int(found[0])

@@ -1,0 +1,128 @@
+"""What stands in a ledger, and how one of an older version becomes one of this: a function for each step.
+
+A step and the note that it was done are one transaction, so that a ledger is of one version or the next.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from zlib import crc32
+
+APPLICATION_ID = 0x6C6E6B73
+""""lnks": what tells a ledger from any other SQLite file."""
+
+
+def check_value(*fields: object) -> int:
+    """What is stored beside a record to tell later whether it still holds what was written: its CRC-32.
+
+    SQLite notices damage to the structure of its file, and not to what stands in it. A damaged byte, and any few beside
+    each other, always change a CRC.
+    """
+    return crc32("\n".join(map(str, fields)).encode("utf-8", "surrogatepass"))
+
+
+def now() -> str:
+    """The time as the ledger has it: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _first_tables(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        """
+        CREATE TABLE project (
+            number      INTEGER PRIMARY KEY,
+            api         TEXT NOT NULL,
+            project_id  TEXT NOT NULL,
+            UNIQUE (api, project_id)
+        )
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE link (
+            project     INTEGER NOT NULL REFERENCES project,
+            external_id TEXT NOT NULL,
+            link        TEXT NOT NULL,
+            issued_at   TEXT NOT NULL,
+            handed_out  TEXT,
+            PRIMARY KEY (project, external_id)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE withdrawn (
+            project     INTEGER NOT NULL REFERENCES project,
+            external_id TEXT NOT NULL,
+            at          TEXT NOT NULL,
+            PRIMARY KEY (project, external_id)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _runs_and_check_values(connection: sqlite3.Connection) -> None:
+    """Which run issued a link and which handed it out; a check value in each record; withdrawals for every project."""
+    connection.execute(
+        """
+        CREATE TABLE run (
+            number      INTEGER PRIMARY KEY,
+            run_id      TEXT NOT NULL UNIQUE,
+            project     INTEGER NOT NULL REFERENCES project,
+            owner       TEXT NOT NULL,     -- whose results: the digest of roster and project
+            refresh     INTEGER NOT NULL,  -- whether it asked again for links that were known
+            started_at  TEXT NOT NULL,
+            settled_by  INTEGER            -- the run in which all that it had to ask was answered and handed out
+        )
+        """
+    )
+    connection.execute("CREATE INDEX unsettled_run ON run (project, owner) WHERE settled_by IS NULL")
+    for column in ("issued_by INTEGER REFERENCES run", "handed_by INTEGER REFERENCES run", "check_value INTEGER"):
+        connection.execute(f"ALTER TABLE link ADD COLUMN {column}")
+    connection.execute("ALTER TABLE project ADD COLUMN check_value INTEGER")
+    connection.execute(
+        """
+        CREATE TABLE withdrawal (
+            external_id  TEXT NOT NULL,
+            project      INTEGER NOT NULL,  -- 0: every project, also those to come
+            withdrawn_at TEXT NOT NULL,
+            check_value  INTEGER NOT NULL,
+            PRIMARY KEY (external_id, project)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.create_function("check_value", -1, check_value, deterministic=True)
+    connection.execute(
+        "INSERT INTO withdrawal SELECT external_id, project, at, check_value(external_id, project, at) FROM withdrawn"
+    )
+    connection.execute("DROP TABLE withdrawn")
+    connection.execute("UPDATE project SET check_value = check_value(number, api, project_id)")
+    connection.execute("UPDATE link SET check_value = check_value(project, external_id, link, issued_at)")
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_tables, _runs_and_check_values)
+"""In their order: the first makes version 1 of an empty file."""
+
+VERSION = len(_STEPS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """0 for an empty file."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the ledger to this version. Two runs may do this at once: the second finds it done."""
+    while version_of(connection) < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            done = version_of(connection)
+            if done < VERSION:
+                _STEPS[done](connection)
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, step TEXT, at TEXT)"
+                )
+                step = _STEPS[done].__name__.strip("_")
+                connection.execute("INSERT INTO migration VALUES (?, ?, ?)", (done + 1, step, now()))
+                connection.execute(f"PRAGMA user_version = {done + 1}")
