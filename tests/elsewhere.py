@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,33 +101,40 @@ class Sshd:
             file.write(f"[127.0.0.1]:{port} {self.host_key}\n")
 
 
-@pytest.fixture(scope="session")
-def sshd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+@contextmanager
+def sshd_running(folder: Path, *, sftp: str = "") -> Iterator[tuple[int, str]]:
+    """A server that lets in whose key stands in `folder/authorized_keys`: its port and its ed25519 key. `sftp`: more options."""
     assert SSHD is not None
-    folder = tmp_path_factory.mktemp("sshd")
-    ssh = folder / "home" / ".ssh"
-    ssh.mkdir(parents=True, mode=0o700)
-    for path in (folder / "host_key", ssh / "id_ed25519"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", folder / "host_key_ecdsa"], check=True)
-    shutil.copy(ssh / "id_ed25519.pub", folder / "authorized_keys")
+    folder.mkdir(exist_ok=True)
+    for kind in ("ecdsa", "ed25519"):
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", folder / f"host_{kind}"], check=True)
     port = free_port()
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key_ecdsa\nHostKey {folder}/host_key\nPidFile none\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_ecdsa\nHostKey {folder}/host_ed25519\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-        "PermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\nLogLevel ERROR\n"
+        f"PermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp {sftp}\nLogLevel ERROR\n"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where it locks itself in; made at boot elsewhere
     server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL)
     try:
         _wait_for(port, server)
-        host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
-        (ssh / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
-        yield Sshd(port, folder / "home", host_key)
+        yield port, " ".join((folder / "host_ed25519.pub").read_text().split()[:2])
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture(scope="session")
+def sshd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    folder = tmp_path_factory.mktemp("sshd")
+    ssh = folder / "home" / ".ssh"
+    ssh.mkdir(parents=True, mode=0o700)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh / "id_ed25519"], check=True)
+    shutil.copy(ssh / "id_ed25519.pub", folder / "authorized_keys")
+    with sshd_running(folder) as (port, host_key):
+        (ssh / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+        yield Sshd(port, folder / "home", host_key)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import results
 from conftest import Ended
-from elsewhere import S3, BreakingLine, Sshd, free_port
+from elsewhere import S3, BreakingLine, Sshd, free_port, sshd_running
 
 from batchlinks import intake
 from batchlinks.errors import ExitCode, PlaceError, PlaceLost, SettingsError
@@ -247,6 +247,18 @@ def test_s3_without_credentials_says_where_they_come_from(
     assert "no credentials; set AWS_PROFILE" in ended.err
 
 
+def test_s3_in_clear_is_for_this_computer_only(
+    command: Command, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio.clinic.example:9000")
+
+    ended = command("check", f"{s3.folder()}/patients.csv", "--output-dir", tmp_path)
+
+    assert ended.code == 2
+    assert "AWS_ENDPOINT_URL" in ended.err
+    assert "in clear" in ended.err
+
+
 class Refusing(http.server.BaseHTTPRequestHandler):
     """S3 that says to everything that the key is unknown, and quotes what was asked."""
 
@@ -384,6 +396,7 @@ def broken(
 ) -> tuple[Place, Place, BreakingLine]:
     """A place by a line that breaks, the same by another that does not, and the line."""
     if request.param == "s3":
+        monkeypatch.setattr("batchlinks.remote.s3._ATTEMPTS", 2)  # the waits between them grow
         s3 = request.getfixturevalue("s3")
         line, address = line_to(s3.port), s3.folder()
         whole = open_place(address)
@@ -464,6 +477,19 @@ def test_links_and_pipes_on_a_server_are_not_files(sshd: Sshd, tmp_path: Path) -
     place.remove_folder()
     assert not inbox.exists()
     assert (tmp_path / "secret" / "kept.csv").exists()
+
+
+@pytest.mark.needs("sshd")
+def test_a_server_that_cannot_replace_in_one_step_gets_by_all_the_same(sshd: Sshd, tmp_path: Path) -> None:
+    with sshd_running(tmp_path / "older", sftp="-P posix-rename") as (port, host_key):
+        (tmp_path / "older" / "authorized_keys").write_bytes((sshd.home / ".ssh" / "id_ed25519.pub").read_bytes())
+        sshd.known_hosts.write_text(f"[127.0.0.1]:{port} {host_key}\n")
+        place = open_place(f"sftp://127.0.0.1:{port}{tmp_path}/in")
+        for content in (b"first", b"second"):
+            place.write("patients.csv", content)
+
+    assert (tmp_path / "in" / "patients.csv").read_bytes() == b"second"
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["patients.csv"]
 
 
 @pytest.mark.needs("sshd")

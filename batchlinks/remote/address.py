@@ -57,8 +57,7 @@ class Address:
             int(parts["port"] or 0) or None,
             query,
         )
-        if scheme in _IN_CLEAR and address.host not in THIS_MACHINE:
-            raise SettingsError(f"{scheme}:// would send patients' data in clear. Use {_IN_CLEAR[scheme]}://.")
+        refuse_clear(scheme, address.host, "The address")
         return address
 
     @property
@@ -85,6 +84,15 @@ class Address:
     def whole(self) -> str:
         """As the storage's own library takes it. Not for messages."""
         return f"{self.identity}{self.query}"
+
+
+def refuse_clear(scheme: str, host: str, what: str) -> None:
+    """Raise SettingsError where patients' data would travel in clear to another computer."""
+    if scheme in _IN_CLEAR and host not in THIS_MACHINE:
+        raise SettingsError(
+            f"{what} begins with {scheme}://, so patients' data would travel in clear. Use {_IN_CLEAR[scheme]}:// "
+            f"({scheme}:// is for this computer only)."
+        )
 
 
 def _refuse_password(scheme: str, authority: str) -> None:

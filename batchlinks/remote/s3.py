@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import s3fs
 from botocore.exceptions import (
@@ -22,7 +23,7 @@ from fsspec.exceptions import FSTimeoutError
 from s3fs.errors import translate_boto_error
 
 from batchlinks.places import Entry
-from batchlinks.remote.address import Address
+from batchlinks.remote.address import Address, refuse_clear
 from batchlinks.remote.store import AnyStore, Kind, Listing, Trouble, clock_ahead_s
 
 _CONNECT_S = 10
@@ -52,6 +53,8 @@ class S3Store(AnyStore):
         }
         files = s3fs.S3FileSystem(config_kwargs=settings, skip_instance_cache=True, use_listings_cache=False)
         files.retries = 2
+        endpoint = urlsplit(files.s3.meta.endpoint_url)  # as AWS's own settings have it; nothing is asked there yet
+        refuse_clear(endpoint.scheme, endpoint.hostname or "", "The address of S3 (AWS_ENDPOINT_URL)")
         return files
 
     def path_of(self, address: Address) -> str:
