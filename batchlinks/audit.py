@@ -4,9 +4,11 @@ Counts, names of files and hashes; no external ID and nothing else of a patient.
 """
 
 import getpass
+import hashlib
 import json
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +25,7 @@ def append(folder: Path, summary: Summary, *, user: str | None = None) -> None:
     line = {
         "command": "check" if summary.check else "run",
         **summary.as_json(),
-        "outputs": summary.outputs,
+        "outputs": _pictures_as_one(summary.outputs),
     }
     try:
         _add(folder, user, line)
@@ -31,6 +33,18 @@ def append(folder: Path, summary: Summary, *, user: str | None = None) -> None:
         raise BatchlinksError(
             f"The results are in place, but the audit log in {folder} cannot be written ({error.strerror})."
         ) from error
+
+
+def _pictures_as_one(outputs: Mapping[str, str]) -> dict[str, str]:
+    """The outputs with each folder of pictures, which may be ten thousand, as one: `NAME.qr` and the SHA-256 of its list."""
+    folders: defaultdict[str, list[str]] = defaultdict(list)
+    kept = {}
+    for name, digest in outputs.items():
+        if name.endswith(".png"):
+            folders[name.partition("/")[0]].append(f"{digest}  {name}\n")  # as sha256sum lists files
+        else:
+            kept[name] = digest
+    return kept | {name: hashlib.sha256("".join(sorted(lines)).encode()).hexdigest() for name, lines in folders.items()}
 
 
 def note(folder: Path, event: str, *, user: str | None = None, **facts: str) -> None:

@@ -115,3 +115,32 @@ def test_the_sentence_is_wrapped_and_its_row_high_enough(command: Callable[..., 
 
     assert message.alignment.wrap_text
     assert (sheet.row_dimensions[2].height or 0) >= 15 * len(str(message.value)) // sheet.column_dimensions["D"].width
+
+
+@pytest.mark.usefixtures("healthex")
+def test_the_cells_to_look_at_are_coloured_and_no_other(command: Callable[..., Ended], tmp_path: Path) -> None:
+    (tmp_path / "patients.csv").write_text(
+        "Site,MRN,First Name,DOB\nA,1001,Ann,1980-01-05\nB,1001,Ann,1990-02-03\nC,1002,Bob,\nD,1002,Cy,\nE,N/A,Di,\n"
+        "F,10,03,Ed,1970-01-01\nG,1004,Flo,\nH,1005,Gus,\n",
+        encoding="utf-8",
+    )
+
+    command("run", tmp_path / "patients.csv", "--limit", 1, "--id-column", "MRN")
+
+    sheet = openpyxl.load_workbook(tmp_path / "patients.errors.xlsx")["Errors"]
+    names = [str(cell.value) for cell in sheet[1]]
+    coloured = {
+        str(row[0].value): {name for name, cell in zip(names, row, strict=True) if cell.fill.fill_type == "solid"}
+        for row in sheet.iter_rows(min_row=2)
+    }
+    assert coloured == {
+        "2": {"MRN", "DOB"},
+        "3": {"MRN", "DOB"},
+        "4": {"MRN", "First Name"},
+        "5": {"MRN", "First Name"},
+        "6": {"MRN"},
+        "7": {f"error_field_{number}" for number in range(1, 6)},
+        "9": set(),  # not_attempted: nothing is wrong with it
+    }
+    assert sheet.auto_filter.ref == sheet.dimensions
+    assert sheet.cell(1, 2).value == "error_code"  # what it is sorted and filtered by

@@ -1,6 +1,7 @@
 """What staff get: a workbook for each clinic, behind a password, with QR codes, with links that can be clicked."""
 
 import io
+import json
 import os
 import sys
 import unicodedata
@@ -374,7 +375,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def test_the_code_beside_each_link_and_its_picture_are_that_link(
-    command: Command, healthex: RunningSimulator, tmp_path: Path
+    command: Command, healthex: RunningSimulator, tmp_path: Path, private_home: Path
 ) -> None:
     ended = command(
         "run", csv_roster(tmp_path, f"Title,,,\n\n{ROSTER}1001,Ann,1980-01-05,\n"), "--qr", "--keep-duplicates"
@@ -397,6 +398,10 @@ def test_the_code_beside_each_link_and_its_picture_are_that_link(
         assert sheet.cell(1, column).value == "qr_code"
         assert decoded(image._data()) == sheet.cell(image.anchor._from.row + 1, column - 1).value
         assert image.anchor.to.row == image.anchor._from.row  # in its cell, so that it is sorted and filtered with it
+    outputs = results.summary(tmp_path / "patients.summary.json")["outputs"]
+    assert {f"patients.qr/{row['qr_code']}" for row in rows} < set(outputs)
+    audited = json.loads((private_home / "data" / "audit.jsonl").read_text(encoding="utf-8"))["outputs"]
+    assert set(audited) == {"patients.links.xlsx", "patients.errors.xlsx", "patients.qr"}
     packages.assert_sound(tmp_path / "patients.links.xlsx")
 
 

@@ -68,4 +68,7 @@ def test_an_error_report_saved_again_by_libreoffice_is_a_roster(
     ended = command("check", saved)
 
     assert ended.code == 3, ended.err
+    if kind == "xlsx":
+        assert results.errors(saved) == results.errors(tmp_path / "patients.check.xlsx")
+        assert results.duplicates(saved) == results.duplicates(tmp_path / "patients.check.xlsx")
     assert results.codes(saved.parent / "patients.check.check.xlsx") == {5: "placeholder_id", 6: "blank_id"}

@@ -2,8 +2,8 @@
 
 import csv
 import difflib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE
+from batchlinks.codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE, Action, ErrorCode
 from batchlinks.errors import SettingsError
 from batchlinks.results.arrow_text import batches
 from batchlinks.results.split import check_split_column
@@ -23,6 +23,7 @@ from batchlinks.roster.sensitive import social_security_columns
 from batchlinks.roster.table import CellKind, Table
 from batchlinks.screening import Screened
 from batchlinks.screening.identifier import read_id
+from batchlinks.screening.people import identity_columns
 from batchlinks.settings import RunSettings
 
 LINKS_SHEET, ERRORS_SHEET, DUPLICATES_SHEET = "Links", "Errors", "Duplicates"
@@ -211,11 +212,30 @@ def _errors(table: Table, column: IdColumn, screened: Screened, kept: Sequence[i
         _texts([code.action for code in codes]),
         _texts(messages),
     ]
-    here = np.ones(len(positions), dtype=bool)
-    marked = {len(_ERROR_COLUMNS) + kept.index(part): here for part in column.parts if part in kept}
+    to_fix = _cells_to_fix(table, column, codes, [screened.gaps.get(position, {}) for position in positions.tolist()])
+    marked = {len(_ERROR_COLUMNS) + kept.index(index): mask for index, mask in to_fix.items() if index in kept}
+    apart = np.array([code is ErrorCode.WRONG_FIELD_COUNT for code in codes], dtype=bool)
+    for place, texts in enumerate(fields, start=len(_ERROR_COLUMNS) + len(kept)):
+        marked[place] = apart & pc.not_equal(texts, "").to_numpy(zero_copy_only=False)
     return Sheet(
         ERRORS_SHEET, display_names(headers), [*ours, *cells.values(), *fields], marked=marked, sentences=_SENTENCES
     )
+
+
+def _cells_to_fix(
+    table: Table, column: IdColumn, codes: Sequence[ErrorCode], gaps: Sequence[Mapping[str, object]]
+) -> dict[int, npt.NDArray[np.bool_]]:
+    """Roster column -> the refused rows (of which there is one code and one set of gaps each) whose cell a person has to
+    look at: the ID, and where it is two people's what tells them apart. None where only another run or IT can help."""
+    identity = identity_columns(table.headers, column.parts)
+    marked: defaultdict[int, npt.NDArray[np.bool_]] = defaultdict(lambda: np.zeros(len(codes), dtype=bool))
+    for row, (code, words) in enumerate(zip(codes, gaps, strict=True)):
+        if code.action != Action.FIX or code is ErrorCode.WRONG_FIELD_COUNT:
+            continue
+        also = identity.that_tell(str(words["difference"])) if code is ErrorCode.CONFLICTING_ID else ()
+        for index in (*column.parts, *also):
+            marked[index][row] = True
+    return marked
 
 
 def _still_refused(cells: pa.Array, kinds: npt.NDArray[np.int8]) -> pa.Array:

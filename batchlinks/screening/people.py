@@ -49,6 +49,10 @@ _MONTHS = {
 }
 
 
+BIRTH_DATES, FIRST_NAMES = "birth dates", "first names"
+"""In what people differ, in words for the error report."""
+
+
 @dataclass(frozen=True, slots=True)
 class IdentityColumns:
     """Positions of the columns that tell people apart; None where the roster has none."""
@@ -66,6 +70,11 @@ class IdentityColumns:
         """Of those that there are."""
         columns = (self.birth_date, self.first_name, self.last_name, self.full_name)
         return tuple(column for column in columns if column is not None)
+
+    def that_tell(self, difference: str) -> tuple[int, ...]:
+        """Of those in which two rows differ, by what `Person.differs_from` says."""
+        told_by = {BIRTH_DATES: (self.birth_date,), FIRST_NAMES: (self.first_name, self.full_name)}[difference]
+        return tuple(column for column in told_by if column is not None)
 
 
 def identity_columns(headers: Sequence[str], besides: Collection[int] = ()) -> IdentityColumns:
@@ -114,9 +123,9 @@ class Person:
         if self.born_text and other.born_text and self.born_text != other.born_text:
             readable = any(self.born) and any(other.born)
             if not readable or not any(ours & theirs for ours, theirs in zip(self.born, other.born, strict=True)):
-                return "birth dates"
+                return BIRTH_DATES
         if self.first and other.first and not _same_first(self.first, other.first):
-            return "first names"
+            return FIRST_NAMES
         return None
 
     def says_the_same_as(self, other: "Person") -> bool:
