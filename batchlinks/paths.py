@@ -1,5 +1,7 @@
-"""Where this user's data lives, unless told otherwise."""
+"""Where this user's data lives, unless told otherwise; and where Python finds batchlinks."""
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,3 +17,12 @@ def data_folder(environment: Mapping[str, str]) -> Path:
 def default_ledger(environment: Mapping[str, str]) -> Path:
     """The ledger in it."""
     return data_folder(environment) / "ledger.sqlite3"
+
+
+def import_path() -> str:
+    """PYTHONPATH for a process of batchlinks' own: the same places to import from, in the same order."""
+    places = [place for place in sys.path if place]
+    package_home = str(Path(__file__).parents[1])
+    if package_home not in places:
+        places.insert(0, package_home)
+    return os.pathsep.join(places)

@@ -169,9 +169,36 @@ class NightlySettings:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """What `serve` can be told. Names are those of the options, with underscores."""
+
+    host: str = _option("127.0.0.1", "Address to listen on.", metavar="HOST")
+    port: int = _option(8000, "Port; 0 for any free one.", metavar="N", minimum=0, maximum=65_535)
+    max_upload: int = _option(
+        100, "Largest patient list that is taken, in megabytes.", metavar="MB", minimum=1, maximum=1_000
+    )
+    keep_days: float = _option(7.0, "Days after which lists and results are deleted.", metavar="N", above=0)
+    runs_at_once: int = _option(
+        2, "Runs at the same time at most; others wait in line.", metavar="N", minimum=1, maximum=100
+    )
+    certfile: Path | None = _option(None, "TLS certificate with its chain, as PEM.", Group.IT, metavar="FILE")
+    keyfile: Path | None = _option(None, "Key of the certificate, as PEM.", Group.IT, metavar="FILE")
+    behind_proxy: bool = _option(False, "A proxy in front of it speaks TLS.", Group.IT)
+    user_header: str | None = _option(
+        None, "Header in which that proxy names the user whom it has signed in.", Group.IT, metavar="NAME"
+    )
+    trusted_proxy: tuple[str, ...] = _option(
+        (), "Addresses or networks of proxies whose --user-header is believed.", Group.IT, metavar="A,B,…"
+    )
+    public_url: str | None = _option(
+        None, "Address by which people reach it through the proxy.", Group.IT, metavar="URL"
+    )
+
+
 def option_of(name: str) -> Option:
     """What is known of the option of this name (with underscores)."""
-    for entry in (*fields(RunSettings), *fields(NightlySettings)):
+    for entry in (*fields(RunSettings), *fields(NightlySettings), *fields(ServeSettings)):
         if entry.name == name:
             option: Option = entry.metadata["option"]
             return option
@@ -209,7 +236,7 @@ def validated(settings: RunSettings) -> RunSettings:
     return settings
 
 
-def check_values(settings: RunSettings | NightlySettings) -> None:
+def check_values(settings: RunSettings | NightlySettings | ServeSettings) -> None:
     """Raises SettingsError for a value that is out of its bounds."""
     for entry in fields(settings):
         _check_value(entry.name, entry.metadata["option"], getattr(settings, entry.name))

@@ -1,14 +1,17 @@
-"""Makes the README's pictures of workbooks: runs the demo, and photographs what it wrote with LibreOffice.
+"""Makes the documents' pictures: runs the demo and photographs its workbooks; uses the upload page and photographs that.
 
     python docs/make_pictures.py
 
-Needs LibreOffice (`soffice`), Poppler (`pdftoppm`) and ImageMagick (`convert`). `pictures/way.svg` is drawn by hand.
+Needs LibreOffice (`soffice`), Poppler (`pdftoppm`), ImageMagick (`convert`) and Chromium (`chromium`).
+`pictures/way.svg` and `pictures/data-way.svg` are drawn by hand.
 """
 
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import make_page_pictures
 
 from batchlinks.cli import main as batchlinks
 
@@ -33,13 +36,14 @@ SHOWN = (
 
 
 def main() -> None:
-    """Write both pictures. Raises CalledProcessError when a program fails."""
+    """Write all pictures. Raises CalledProcessError when a program fails."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         batchlinks(["demo", "--output-dir", folder])
         for picture in SHOWN:
             page = page_of(here / picture.workbook, profile=here / "libreoffice")
             crop(page, picture, PICTURES / picture.name)
+    make_page_pictures.main()
 
 
 def page_of(workbook: Path, *, profile: Path) -> Path:

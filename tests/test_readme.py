@@ -20,20 +20,23 @@ from batchlinks import BatchlinksError, __version__
 from batchlinks.cli import batchlinks
 from batchlinks.codes import ErrorCode, WarningCode
 from batchlinks.errors import ExitCode
-from batchlinks.settings import NightlySettings, read_config
+from batchlinks.settings import NightlySettings, ServeSettings, read_config
 from batchlinks.simulator import RunningSimulator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SIMULATOR = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+UPLOAD_PAGE = (ROOT / "docs" / "upload-page.md").read_text(encoding="utf-8")
 NIGHTLY = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
     "docs/handing-over.md",
     "docs/nightly.md",
+    "docs/privacy.md",
     "docs/remote.md",
     "docs/simulator.md",
+    "docs/upload-page.md",
     "sample_data/README.md",
 )
 
@@ -101,14 +104,20 @@ def rows_of_nightly_options() -> Iterator[str]:
     return (option_row(name, option) for name, option in options_of("nightly").items() if name in own)
 
 
+def rows_of_serve_options() -> Iterator[str]:
+    own = {f"--{entry.name.replace('_', '-')}" for entry in fields(ServeSettings)}
+    return (option_row(name, option) for name, option in options_of("serve").items() if name in own)
+
+
 @pytest.mark.parametrize(
     ("text", "rows"),
     [
         (section("Options of run and check"), rows_of_options()),
         (NIGHTLY, rows_of_nightly_options()),
+        (UPLOAD_PAGE, rows_of_serve_options()),
         (SIMULATOR, rows_of_simulator_options()),
     ],
-    ids=["run and check", "nightly", "simulate"],
+    ids=["run and check", "nightly", "serve", "simulate"],
 )
 def test_every_option_is_documented_with_the_words_of_its_help_and_no_other(text: str, rows: Iterable[str]) -> None:
     documented = {line for line in text.splitlines() if line.startswith("| `--")}
@@ -285,7 +294,8 @@ def test_pictures_are_small_and_all_of_them_are_shown() -> None:
     pictures = list((ROOT / "docs" / "pictures").iterdir())
 
     assert all(path.stat().st_size < 200_000 for path in pictures)
-    assert {f"docs/pictures/{path.name}" for path in pictures} == set(re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README))
+    shown = (found for path in DOCUMENTS for found in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", read(path)))
+    assert {path.name for path in pictures} == {Path(path).name for path in shown}
 
 
 def test_every_module_that_the_readme_names_is_there_and_none_is_left_out() -> None:

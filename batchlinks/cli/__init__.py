@@ -17,6 +17,7 @@ from batchlinks import __version__
 from batchlinks.cli.nightly import nightly
 from batchlinks.cli.options import takes, variable
 from batchlinks.cli.run import check, demo, run
+from batchlinks.cli.serve import serve
 from batchlinks.cli.simulate import simulate
 from batchlinks.cli.speaking import be_silent, is_speaking, speak
 from batchlinks.errors import BatchlinksError, ExitCode, defect
@@ -120,5 +121,5 @@ def batchlinks() -> None:
     """
 
 
-for _command in (run, check, nightly, simulate, demo):
+for _command in (run, check, nightly, serve, simulate, demo):
     batchlinks.add_command(_command)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import click
 import cloup
@@ -20,6 +20,7 @@ from batchlinks.settings import (
     NightlySettings,
     Option,
     RunSettings,
+    ServeSettings,
     as_text,
     flag,
     option_of,
@@ -57,13 +58,15 @@ def _option(entry: "Field[Any]", annotation: Any, *, hidden: bool = False) -> De
     option: Option = entry.metadata["option"]
     if annotation is bool:
         shape: dict[str, Any] = {"is_flag": True}
+    elif get_origin(annotation) is tuple:
+        shape = {"multiple": True, "callback": _several, "metavar": option.metavar}
     else:
         shape = {"type": _click_type(annotation, option), "metavar": option.metavar}
     return cloup.option(
         flag(entry.name),
         entry.name,
         default=entry.default,
-        show_default=entry.default not in (None, False, ""),
+        show_default=entry.default not in (None, False, "", ()),
         envvar=[variable(entry.name), *option.variables],
         help=option.help,
         hidden=hidden,
@@ -90,8 +93,23 @@ def nightly_options(function: Any) -> Any:
     return _in_groups(function, options, {})
 
 
+def serve_options(function: Any) -> Any:
+    """Those of `serve`. What is said of runs elsewhere than in its command holds for the page's runs too."""
+    return _in_groups(function, _of(ServeSettings), {})
+
+
+def _several(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """An option that takes several: given several times, or with commas between."""
+    if context.get_parameter_source(str(parameter.name)) is ParameterSource.DEFAULT_MAP:
+        given = ("".join(given),)  # click has taken the one text of the settings file apart
+    return tuple(each for text in given for each in text.replace(",", " ").split())
+
+
 def _of(
-    kind: type[RunSettings] | type[NightlySettings], *, hidden: Collection[str] = (), without: Collection[str] = ()
+    kind: type[RunSettings] | type[NightlySettings] | type[ServeSettings],
+    *,
+    hidden: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> dict[Group, list[Decorator]]:
     annotations = get_type_hints(kind)
     options: dict[Group, list[Decorator]] = {}

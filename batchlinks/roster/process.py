@@ -6,8 +6,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Self
+
+from batchlinks.paths import import_path
 
 # Few threads and memory arenas: each sets aside address space, which is what a memory limit counts.
 _ENVIRONMENT = {
@@ -109,8 +110,4 @@ def reading_process() -> ReadingProcess:
 def _environment() -> dict[str, str]:
     """That of this process without its secrets, and with the same places to import from, in the same order."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIXES)}
-    places = [place for place in sys.path if place]
-    package_home = str(Path(__file__).parents[2])
-    if package_home not in places:
-        places.insert(0, package_home)
-    return kept | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(places)}
+    return kept | _ENVIRONMENT | {"PYTHONPATH": import_path()}

@@ -22,6 +22,15 @@ DUPLICATES_SHEET = "Duplicates"
 _OWN_HEADERS = {"error_row", "error_code"}
 
 
+class SheetUndecided(RosterError):
+    """Nobody but the user can say which sheet it is."""
+
+    def __init__(self, message: str, sheets: Sequence[str]) -> None:
+        super().__init__(message)
+        self.sheets = tuple(sheets)
+        """Names of those that could be it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SheetTable:
     """What the first rows of a sheet say about it."""
@@ -70,9 +79,10 @@ def choose_sheet(name: str, tables: Sequence[SheetTable], options: ReadOptions) 
     if not candidates:
         raise no_table(name)
     if len(candidates) > 1:
-        raise RosterError(
-            f"{name}: several sheets could be the patient list: {_quoted(table.sheet for table in candidates)}. Name "
-            "the right one with --sheet."
+        sheets = [table.sheet for table in candidates]
+        raise SheetUndecided(
+            f"{name}: several sheets could be the patient list: {_quoted(sheets)}. Name the right one with --sheet.",
+            sheets,
         )
     chosen = candidates[0]
     if chosen.start is None:

@@ -8,13 +8,14 @@ error may stand in place of either. Nothing of it ever goes through a file.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.roster.sheet_choice import SheetUndecided
 from batchlinks.roster.table import CellKind, Table
 
 BATCH_ROWS = 16_384
@@ -22,7 +23,6 @@ BATCH_ROWS = 16_384
 
 Kinds = npt.NDArray[np.int8]
 
-_ERRORS: Mapping[str, type[RosterError] | type[SettingsError]] = {"roster": RosterError, "settings": SettingsError}
 _LINE_LIMIT = 1 << 31
 
 
@@ -81,7 +81,8 @@ class TableWriter:
         """Send `error` in place of what was still to come."""
         self._end_of_rows()
         kind = "settings" if isinstance(error, SettingsError) else "roster"
-        _write_line(self._out, {"error": kind, "message": str(error)})
+        sheets = error.sheets if isinstance(error, SheetUndecided) else ()
+        _write_line(self._out, {"error": kind, "message": str(error), "sheets": sheets})
 
     def _end_of_rows(self) -> None:
         if self._stream is not None:
@@ -160,7 +161,9 @@ def _read_line(source: IO[bytes]) -> dict[str, object] | None:
     line = source.readline(_LINE_LIMIT)
     if not line.endswith(b"\n"):
         return None
-    message: dict[str, object] = json.loads(line)
+    message: dict[str, Any] = json.loads(line)
     if "error" in message:
-        raise _ERRORS[str(message["error"])](str(message["message"]))
+        if message["sheets"]:
+            raise SheetUndecided(message["message"], message["sheets"])
+        raise {"roster": RosterError, "settings": SettingsError}[message["error"]](message["message"])
     return message

@@ -1,0 +1,44 @@
+"""`batchlinks serve`."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+import cloup
+
+from batchlinks.cli.options import config_of, run_settings, serve_options
+from batchlinks.cli.run import run
+from batchlinks.cli.speaking import speak
+from batchlinks.errors import ExitCode, SettingsError
+from batchlinks.settings import RunSettings, ServeSettings
+
+if TYPE_CHECKING:
+    from batchlinks.settings import Config
+
+
+@cloup.command()
+@serve_options
+@cloup.pass_context
+def serve(context: click.Context, /, log_format: Any, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Serve the upload page, for people without a command line.
+
+    It prints the address to open. What batchlinks.toml and the environment say of `run` holds for its runs too.
+    """
+    speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.web.serving import checked
+
+    settings = checked(ServeSettings(**options))
+    try:
+        from batchlinks.web.server import serve_until_interrupted
+    except ModuleNotFoundError as error:
+        raise SettingsError('The upload page is not installed: pip install "batchlinks[web]".') from error
+    config = config_of(context)
+    serve_until_interrupted(settings, _of_runs(config), config, say=(lambda _: None) if quiet else click.echo)
+    return ExitCode.DONE
+
+
+def _of_runs(config: "Config") -> RunSettings:
+    """What settings file and environment say of runs; a call of the page changes it for its own run."""
+    context = run.make_context("run", ["-"], default_map=dict(config.options))
+    names = {entry.name for entry in fields(RunSettings)}
+    return run_settings(context, {name: value for name, value in context.params.items() if name in names})

@@ -1,0 +1,217 @@
+"""The calls under /api, for the page and for programs. Their words are the command's; the contract stands in OpenAPI."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.responses import Response
+
+from batchlinks.web.fields import RunFields, from_form, given
+from batchlinks.web.runs import File, Run, Runs, TooLarge, Unusable
+from batchlinks.web.uploads import Upload
+
+_LOOK_EVERY_S = 0.4
+_BREATHE_EVERY_S = 15.0
+_MOST_FIELDS = 100
+
+
+class Trouble(BaseModel):
+    """Why something was not done."""
+
+    detail: str = Field(description="One sentence for a person.")
+
+
+class UnusableList(Trouble):
+    """Why a list or a setting cannot be used."""
+
+    sheets: list[str] | None = Field(None, description="Where several sheets could be the list: name one as `sheet`.")
+
+
+def _answers(*codes: int) -> dict[int | str, dict[str, Any]]:
+    meanings = {
+        400: "The request is broken, or was sent to another host.",
+        401: "The access token is missing or wrong.",
+        403: "Another website asked for this.",
+        404: "There is no such run or file.",
+        409: "Not in the state that the run is in.",
+        413: "The upload is too large.",
+        422: "The list or a setting cannot be used.",
+    }
+    return {
+        code: {"model": UnusableList if code == 422 else Trouble, "description": meanings[code]}
+        for code in (400, 401, 403, *codes)
+    }
+
+
+router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+
+def runs_of(request: Request) -> Runs:
+    runs: Runs = request.app.state.runs
+    return runs
+
+
+def user_of(request: Request) -> str | None:
+    user: str | None = request.state.user
+    return user
+
+
+def upload_of(run_id: str, request: Request) -> Upload:
+    """Raises NotThere."""
+    return runs_of(request).find(run_id, user_of(request))
+
+
+TheRuns = Annotated[Runs, Depends(runs_of)]
+TheUser = Annotated[str | None, Depends(user_of)]
+TheUpload = Annotated[Upload, Depends(upload_of)]
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["roster"],
+                    "properties": {
+                        "roster": {"type": "string", "format": "binary", "description": "The patient list."},
+                        **RunFields.model_json_schema()["properties"],
+                    },
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("", status_code=201, responses=_answers(413, 422), openapi_extra=_FORM, summary="Upload a patient list")
+async def upload(request: Request, runs: TheRuns, user: TheUser) -> Run:
+    """The list is read and checked at once; nothing is sent to HealthEx. Optional fields are named like the options of
+    `batchlinks run`. A list that cannot be read is not kept."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Unusable("The patient list comes as multipart/form-data, in a field named roster.")
+    try:
+        form = await MultiPartParser(
+            request.headers, request.stream(), max_files=1, max_fields=_MOST_FIELDS, max_part_size=10_000
+        ).parse()
+    except (MultiPartException, LookupError, ValueError):
+        raise Unusable(
+            "The form cannot be understood: one file in a field named roster, and short text fields."
+        ) from None
+    try:
+        roster = form.get("roster")
+        if not isinstance(roster, UploadFile):
+            raise Unusable("There is no file in a field named roster.")
+        if (roster.size or 0) > runs.rules.max_bytes:
+            raise TooLarge
+        names = [name for name, value in form.multi_items() if isinstance(value, str)]
+        if len(set(names)) != len(names):
+            raise Unusable("A field is given twice.")
+        settings = from_form({name: str(form[name]) for name in names})
+        taken_in = await runs.upload(roster.filename or "", roster.file, settings, user)
+    finally:
+        await form.close()
+    return runs.known(taken_in)
+
+
+@router.get("", responses=_answers(), summary="All runs, the latest first")
+def all_runs(runs: TheRuns, user: TheUser) -> list[Run]:
+    """Of the one who asks, where people sign in."""
+    return [runs.known(upload) for upload in runs.all_of(user)]
+
+
+@router.get("/{run_id}", responses=_answers(404), summary="One run")
+def one_run(upload: TheUpload, runs: TheRuns) -> Run:
+    """How far it is, or how it ended."""
+    return runs.known(upload)
+
+
+@router.patch("/{run_id}", responses=_answers(404, 409, 413, 422), summary="Change settings")
+async def change(upload: TheUpload, changes: RunFields, runs: TheRuns, user: TheUser) -> Run:  # type: ignore[valid-type]
+    """The list is checked again. What is not given stays as it is."""
+    return runs.known(await runs.change(upload, given(changes), user))
+
+
+@router.post("/{run_id}/start", status_code=202, responses=_answers(404, 409), summary="Start it, or go on with it")
+async def start(upload: TheUpload, runs: TheRuns, user: TheUser) -> Run:
+    """Links are asked for. One that waits, runs or is done already stays as it is; one that stopped goes on."""
+    return runs.known(await runs.start(upload, user))
+
+
+@router.post("/{run_id}/stop", status_code=202, responses=_answers(404, 409), summary="Stop it")
+async def stop(upload: TheUpload, runs: TheRuns, user: TheUser) -> Run:
+    """It ends in good order, and can be started again to go on. What was answered is kept."""
+    await runs.stop(upload, user)
+    return runs.known(runs.find(upload.id, user))
+
+
+@router.delete("/{run_id}", status_code=204, responses=_answers(404), summary="Delete upload and results")
+async def delete(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
+    """Links already made stay in the ledger of the server."""
+    await runs.delete(upload, user)
+    return Response(status_code=204)
+
+
+_FILES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+def _download(kind: File, summary: str) -> None:
+    def download(upload: TheUpload, runs: TheRuns, user: TheUser) -> FileResponse:
+        path = runs.file(upload, kind)
+        runs.downloaded(upload, kind, user)
+        return FileResponse(path, filename=path.name)
+
+    router.add_api_route(
+        f"/{{run_id}}/{kind}",
+        download,
+        methods=["GET"],
+        response_class=FileResponse,
+        responses={200: _FILES, **_answers(404, 409)},
+        summary=summary,
+        operation_id=f"{kind}_file",
+    )
+
+
+_download("links", "The links workbook; a zip archive where there are several files")
+_download("errors", "The error report: the rows to fix")
+_download("duplicates", "The duplicates, where the format is CSV")
+_download("summary", "The counts as JSON")
+_download("check", "The rows to fix as the check found them, before any start")
+
+
+@router.get(
+    "/{run_id}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}, **_answers(404)},
+    summary="Progress, as server-sent events",
+)
+async def events(upload: TheUpload, request: Request, runs: TheRuns) -> StreamingResponse:
+    """Each event holds the run as JSON, whenever something has changed; the last one is that of its end."""
+    return StreamingResponse(_news_of(upload, runs, request.app.state.closing), media_type="text/event-stream")
+
+
+async def _news_of(upload: Upload, runs: Runs, closing: Callable[[], bool]) -> AsyncIterator[str]:
+    said, quiet_s = "", 0.0
+    while not closing():
+        found = runs.uploads.find(upload.id)
+        if found is None:
+            yield "event: gone\ndata: {}\n\n"
+            return
+        known = runs.known(found)
+        news = known.model_dump_json()
+        if news != said:
+            yield f"data: {news}\n\n"
+            said, quiet_s = news, 0.0
+        elif quiet_s >= _BREATHE_EVERY_S:
+            yield ": still there\n\n"
+            quiet_s = 0.0
+        if known.state not in ("waiting", "running"):
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
+        quiet_s += _LOOK_EVERY_S

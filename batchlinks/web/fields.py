@@ -1,0 +1,120 @@
+"""What may be set for a run on the upload page: the options of `run`, but for those that are its server's own affair."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from batchlinks.errors import SettingsError
+from batchlinks.settings import CONTRADICTIONS, RunSettings, flag, option_of, validated
+
+_THE_SERVERS_OWN = frozenset({"no_ledger", "share_with_group", "cluster", "workers"})
+"""A run could not be taken up again without the ledger; whom files and calls are shared with is for IT to say."""
+
+_LONGEST_TEXT = 1_000
+
+_HINTS = get_type_hints(RunSettings)
+
+
+def _is_path(name: str) -> bool:
+    return Path in (_HINTS[name], *get_args(_HINTS[name]))
+
+
+SETTABLE: Mapping[str, Any] = MappingProxyType(
+    {
+        entry.name: _HINTS[entry.name]
+        for entry in fields(RunSettings)
+        if entry.name not in _THE_SERVERS_OWN and not _is_path(entry.name)
+    }
+)
+"""Name -> annotation of every option that can be set from elsewhere; no path of the server's is among them."""
+
+_DEFINITIONS: dict[str, Any] = {
+    name: (annotation | None, Field(default=None, description=option_of(name).help))
+    for name, annotation in SETTABLE.items()
+}
+
+RunFields: type[BaseModel] = create_model(
+    "RunFields",
+    __config__=ConfigDict(extra="forbid", str_max_length=_LONGEST_TEXT),
+    __doc__="Options of a run, named like those of `batchlinks run`. `null` goes back to what the server has set up.",
+    **_DEFINITIONS,
+)
+"""What a call may hold. What is not given stays as it is."""
+
+LABELS = MappingProxyType(
+    {
+        "id_column": "Patient ID column",
+        "sheet": "Sheet",
+        "header_row": "Row with the headers",
+        "encoding": "Encoding",
+        "id_join": "Text between the parts of an ID",
+        "id_pattern": "ID pattern",
+        "id_width": "Digits of an ID",
+        "any_length": "Short IDs are right",
+        "project_id": "Project ID",
+    }
+)
+"""What the page calls those that sentences speak of."""
+
+
+def given(model: BaseModel) -> dict[str, Any]:
+    """Only what the call held."""
+    return {name: getattr(model, name) for name in model.model_fields_set}
+
+
+def from_form(texts: Mapping[str, str]) -> dict[str, Any]:
+    """From the text fields of a form, where a blank one says nothing. Raises SettingsError."""
+    try:
+        return given(RunFields.model_validate({name: text for name, text in texts.items() if text != ""}))
+    except ValidationError as error:
+        raise SettingsError(sentence_of(error.errors())) from None
+
+
+def sentence_of(errors: Sequence[Any]) -> str:
+    """The first of pydantic's complaints for a person; never the value that somebody gave."""
+    kind = str(errors[0]["type"])
+    name = next((part for part in reversed(errors[0]["loc"]) if isinstance(part, str) and part != "body"), "")
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(name, SETTABLE, n=1)
+        return f"There is no such field.{f' Did you mean {near[0]}?' if near else ''}"
+    if name not in SETTABLE:
+        name = next((part for part in errors[0]["loc"] if part in SETTABLE), "")
+    if not name:
+        return (
+            "What was sent cannot be understood: a JSON object with fields named like the options of `batchlinks run`."
+        )
+    if kind == "string_too_long":
+        return f"{flag(name)} is too long."
+    return f"{flag(name)} takes {'true or false' if SETTABLE[name] is bool else option_of(name).takes}."
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run after a call with these changes; None takes one back."""
+    return {name: value for name, value in {**settings, **changes}.items() if value is not None}
+
+
+def effective(base: RunSettings, settings: Mapping[str, Any]) -> RunSettings:
+    """What a run obeys: what IT has set up, changed by what was set for this run. Raises SettingsError."""
+    aside: dict[str, Any] = {
+        other: False if getattr(base, other) is True else None
+        for pair in CONTRADICTIONS
+        for one, other in (pair, pair[::-1])
+        if settings.get(one) and other not in settings and getattr(base, other)
+    }
+    return validated(replace(base, **aside, **settings))
+
+
+def in_page_words(sentence: str) -> str:
+    """A sentence that speaks of options of the command, for somebody who has none."""
+    return re.sub(r"--([a-z][a-z-]*)", _label, sentence)
+
+
+def _label(found: re.Match[str]) -> str:
+    name = found[1].replace("-", "_")
+    return f"“{LABELS.get(name, name.replace('_', ' ').capitalize())}”" if name in SETTABLE else found[0]

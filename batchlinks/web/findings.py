@@ -1,0 +1,97 @@
+"""What the page shows of a list and of a run: kinds of problems with their rows, the first rows. Pure; values for JSON.
+
+Both are as small for a million rows as for ten.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from batchlinks.codes import WarningCode
+from batchlinks.results.workbook import Sheet
+from batchlinks.roster.id_column import IdColumn
+from batchlinks.roster.sensitive import social_security_columns
+from batchlinks.roster.table import Table
+from batchlinks.web.fields import in_page_words
+
+_ROWS_SHOWN = 8
+_ROWS_NAMED = 30
+_SENTENCES_SHOWN = 3
+_LONGEST_CELL = 60
+_COLUMNS_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of reason for which rows get no link."""
+
+    code: str
+    action: str
+    count: int
+    sentences: list[str]
+    """What is wrong and what to do; a few, where rows of one kind differ in it."""
+
+    rows: list[int]
+    """As a spreadsheet numbers them: the first of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The first rows as they were read, shortened, without Social Security numbers."""
+
+    row_numbers: list[int]
+    columns: list[int]
+    """Positions of those that are shown: not an empty one beside the table, and not the hundredth."""
+
+    rows: list[list[str | None]]
+    """A cell for each of these columns; None where it is held back."""
+
+
+def problems_of(errors: Sheet) -> list[Problem]:
+    """By how many rows they concern; from the sheet `Errors`, whose first columns are row, code, action and message."""
+    numbers, codes, actions, messages = (column.to_pylist() for column in errors.columns[:4])
+    order = sorted(range(len(codes)), key=lambda at: (codes[at], at))
+    found = []
+    for code, group in groupby(order, key=lambda at: codes[at]):
+        rows = list(group)
+        found.append(
+            Problem(
+                code=code,
+                action=actions[rows[0]],
+                count=len(rows),
+                sentences=[in_page_words(text) for text in _first_of(messages[at] for at in rows)],
+                rows=[int(numbers[at]) for at in rows[:_ROWS_NAMED]],
+            )
+        )
+    return sorted(found, key=lambda problem: -problem.count)
+
+
+def _first_of(messages: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(messages))[:_SENTENCES_SHOWN]
+
+
+def warnings_of(counts: Mapping[str, int]) -> list[str]:
+    """Sentences on what was noticed, for rows that are used all the same."""
+    said = []
+    for code, count in counts.items():
+        warning = WarningCode(code)  # type: ignore[call-arg]
+        said.append(f"{in_page_words(warning.sentence(0 if warning is WarningCode.ENCODING_GUESSED else count))}.")
+    return said
+
+
+def preview_of(table: Table, column: IdColumn | None) -> Preview:
+    """The ID column is shown whatever it holds: it has to be looked at."""
+    hidden = social_security_columns(table, except_for=column.parts if column else ())
+    first = table.cells.slice(0, _ROWS_SHOWN)
+    cells = [[_shortened(text) for text in first.column(at).to_pylist()] for at in range(len(table.headers))]
+    shown = [at for at, header in enumerate(table.headers) if header or any(cells[at])][:_COLUMNS_SHOWN]
+    rows = [
+        # nobody can tell which column the fields of a misfit belong to
+        [None if at in hidden or row in table.misfits else cells[at][row] for at in shown]
+        for row in range(first.num_rows)
+    ]
+    return Preview(table.row_numbers[:_ROWS_SHOWN].tolist(), shown, rows)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"

@@ -1,0 +1,212 @@
+"""The pages that a person sees: made on the server, kept up to date by a small script that uses the same API as anybody."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from batchlinks import __version__
+from batchlinks.codes import Action, ErrorCode
+from batchlinks.errors import ExitCode
+from batchlinks.screening import in_words
+from batchlinks.web.access import NOTICE_STYLE
+from batchlinks.web.api import TheRuns, TheUpload, TheUser
+from batchlinks.web.fields import SETTABLE
+from batchlinks.web.runs import Run, Runs
+from batchlinks.web.uploads import Upload
+
+_HERE = Path(__file__).parent
+_SAMPLES = 3
+
+router = APIRouter(default_response_class=HTMLResponse)
+static = StaticFiles(directory=_HERE / "static")
+
+_templates = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=select_autoescape(),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+WHAT_TO_DO: Mapping[int, str] = {
+    ExitCode.BROKEN: "Tell IT. Once it is mended, go on: nobody is asked for twice.",
+    ExitCode.UNUSABLE: "Nothing was sent to HealthEx. Change what is named above, or tell IT.",
+    ExitCode.REFUSED: "Tell IT: key, secret or project are theirs to mend. Then go on.",
+    ExitCode.UNREACHABLE: "Go on later. Links that are there already are not asked for again.",
+    ExitCode.INTERRUPTED: "Go on whenever you like. Links that are there already are not asked for again.",
+}
+"""For a run that stopped, by its exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of the picture of an outcome."""
+
+    kind: str
+    label: str
+    count: int
+    start: float
+    """Where it begins, in percent."""
+
+    width: float
+
+
+@router.get("/")
+def home(runs: TheRuns, user: TheUser) -> Response:
+    """Where a list is dropped, and the runs so far."""
+    known = [runs.known(upload) for upload in runs.all_of(user)]
+    return _page("home.html", user=user, runs=known, keep_days=runs.rules.keep_days, project=_project_set_up(runs))
+
+
+@router.get("/runs/{run_id}")
+def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
+    """One run, in whatever state it is."""
+    known = runs.known(upload)
+    checked = upload.checked or {}
+    outcome = runs.uploads.outcome(upload)
+    problems = outcome["problems"] if outcome and outcome["problems"] else checked["problems"]
+    if outcome and outcome["summary"] and not outcome["problems"]:
+        problems = _from_counts(known.errors)
+    return _page(
+        "run.html",
+        user=user,
+        run=known,
+        problems=[{**each, "in_rows": _rows_of(each)} for each in problems],
+        preview=checked["preview"],
+        id_columns=checked["at"],
+        candidates=_candidates(checked),
+        shares=shares_of(known),
+        to_fix=sum(known.errors.values()),
+        what_to_do=WHAT_TO_DO.get(known.exit_code or 0),
+        project_names=list(runs.rules.config.projects),
+        can_set=SETTABLE,
+        is_limited=bool(known.settings.get("limit")),
+        again=_to_run_again(known),
+        at_once=runs.rules.at_once,
+    )
+
+
+@router.get("/docs")
+def docs(request: Request, user: TheUser) -> Response:
+    """The API for people who write programs."""
+    return _page("docs.html", user=user, document=request.app.openapi())
+
+
+def notice(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A page that says why there is no other."""
+    title = {401: "Who is there?", 404: "Nothing is here"}.get(status, "This cannot be done")
+    return HTMLResponse(
+        _templates.get_template("notice.html").render(
+            title=title, sentence=sentence, status=status, style=NOTICE_STYLE
+        ),
+        status,
+        headers,
+    )
+
+
+def _page(name: str, **context: Any) -> Response:
+    return HTMLResponse(_templates.get_template(name).render(version=__version__, **context))
+
+
+def _project_set_up(runs: Runs) -> str | None:
+    nobodys = Upload(id="", name="", owner=None, size=0, uploaded_at="")
+    return runs.project_of(nobodys)
+
+
+def _rows_of(problem: Mapping[str, Any]) -> str:
+    rows, count = problem["rows"], problem["count"]
+    if not rows:
+        return ""
+    if count > len(rows):
+        return f"{', '.join(map(str, rows))}, … ({count:,} in all)"
+    return in_words(rows, most=len(rows))
+
+
+def _from_counts(errors: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Where a run's rows are in its files only."""
+    return [
+        {"code": code, "action": _action_of(code).value, "count": count, "sentences": [], "rows": []}
+        for code, count in errors.items()
+    ]
+
+
+def _action_of(code: str) -> Action:
+    return ErrorCode(code).action  # type: ignore[call-arg]  # found by its code alone
+
+
+def _candidates(checked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each with what stands in it, so that the right one is recognised."""
+    columns, preview = checked["columns"], checked["preview"]
+    found = []
+    for name in checked["candidates"] or (columns if checked["id_column"] is None else []):
+        at = columns.index(name) if name in columns else _lettered(name)
+        cells = [row[preview["columns"].index(at)] for row in preview["rows"] if at in preview["columns"]]
+        found.append({"name": name, "samples": [cell for cell in cells if cell][:_SAMPLES]})
+    return found
+
+
+def _lettered(name: str) -> int | None:
+    """Position of `column C`."""
+    letters = name.rpartition(" ")[2]
+    at = 0
+    for letter in letters.upper():
+        at = at * 26 + ord(letter) - ord("A") + 1
+    return at - 1 if letters.isascii() and letters.isalpha() else None
+
+
+def _to_run_again(known: Run) -> int:
+    """Rows of a run that is done for which another try may do."""
+    if known.state != "done":
+        return 0
+    return sum(count for code, count in known.errors.items() if _action_of(code) is Action.AGAIN)
+
+
+def shares_of(known: Run) -> list[Share]:
+    """What became of the rows, as parts of a bar, in the order in which they are read."""
+    by_action = dict.fromkeys(Action, 0)
+    for code, count in known.errors.items():
+        by_action[_action_of(code)] += count
+    linked = known.linked if known.state in ("done", "stopped") else known.sendable or 0
+    parts = [
+        ("linked", "have a link" if known.state in ("done", "stopped") else "can get a link", linked),
+        ("duplicate", "duplicates", known.duplicates or 0),
+        ("fix", "to fix", by_action[Action.FIX]),
+        ("again", "not asked yet or failed", by_action[Action.AGAIN]),
+        ("it", "to ask IT about", by_action[Action.ASK_IT]),
+    ]
+    total = sum(count for _, _, count in parts) or 1
+    shares, start = [], 0.0
+    for kind, label, count in parts:
+        width = 100 * count / total
+        if count:
+            shares.append(Share(kind, label, count, round(start, 3), round(width, 3)))
+        start += width
+    return shares
+
+
+def _when(text: str) -> str:
+    """A time as it stands until the script puts it into the reader's own."""
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%d %b %Y, %H:%M UTC")
+
+
+def _count(number: int | float) -> str:
+    return f"{number:,.0f}"
+
+
+def _some(number: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def _ordinal(number: int) -> str:
+    return {1: "Next", 2: "Second", 3: "Third"}.get(number, f"{number}th")
+
+
+_templates.filters.update(when=_when, count=_count, some=_some, ordinal=_ordinal)

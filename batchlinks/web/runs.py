@@ -1,0 +1,338 @@
+"""What can be done with an uploaded list: taken in, checked, changed, started, stopped, downloaded, deleted.
+
+The API and the page both speak to `Runs`. What cannot be done is an exception of this module with a sentence.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+from weakref import WeakValueDictionary
+
+from pydantic import BaseModel, Field
+
+from batchlinks import audit
+from batchlinks.errors import ExitCode, SettingsError
+from batchlinks.logs import logger
+from batchlinks.settings import Config, RunSettings, chosen_project
+from batchlinks.web.fields import effective, in_page_words, merged
+from batchlinks.web.line import Line, killed, started
+from batchlinks.web.uploads import Upload, Uploads
+from batchlinks.web.worker import Task
+
+_DAY_S = 86_400.0
+_CHECK_S = 90.0
+_CHECK_S_PER_MEGABYTE = 7.0  # a little more than reading may take
+_FINISHED = (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS)
+
+File = Literal["links", "errors", "duplicates", "summary", "check"]
+
+
+class Unusable(Exception):
+    """422: the list or a setting cannot be used."""
+
+    def __init__(self, sentence: str, sheets: list[str] | None = None) -> None:
+        super().__init__(sentence)
+        self.sheets = sheets
+        """Names of the sheets of which somebody has to choose one; None where that is not the trouble."""
+
+
+class TooLarge(Exception):
+    """413: the list is over the limit."""
+
+
+class NotNow(Exception):
+    """409: this cannot be done in the state that the run is in."""
+
+
+class NotThere(Exception):
+    """404: there is no such run, or none of this user's."""
+
+
+class Run(BaseModel):
+    """What is known of a run."""
+
+    id: str
+    state: Literal["checked", "waiting", "running", "done", "stopped"]
+    name: str = Field(description="Of the uploaded file.")
+    uploaded_at: str
+    deleted_after: str = Field(description="When upload and results are deleted by themselves.")
+    settings: dict[str, Any] = Field(description="What was set for this run.")
+    project: str | None = Field(description="The project that the links are for, by its name where it has one.")
+    sheet: str | None
+    columns: list[str]
+    id_column: str | None = Field(description="Header of the column with the patient ID; null while undecided.")
+    candidates: list[str] = Field(description="Columns that could be it, while undecided.")
+    rows: int
+    sendable: int | None = Field(description="Patients for whom a link can be asked; null while undecided.")
+    duplicates: int | None
+    errors: dict[str, int] = Field(description="Rows without a link for each code.")
+    warnings: list[str]
+    place: int | None = Field(description="In line, while waiting; 1 is next.")
+    total: int = Field(description="Patients for whom this run gets a link.")
+    done: int = Field(description="How many of them are settled, linked or not.")
+    linked: int
+    rate: float | None = Field(description="Patients a second, while running.")
+    seconds_left: float | None
+    exit_code: int | None = Field(description="As that of the command, once it has ended.")
+    message: str | None = Field(description="Why it stopped.")
+    files: list[str] = Field(description="What can be downloaded.")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What IT has set up for all runs."""
+
+    base: RunSettings
+    config: Config
+    keep_days: float
+    at_once: int
+    max_bytes: int
+    data_folder: Path
+
+
+class Runs:
+    """All runs of a server. A context manager: within it they are taken up, worked on and deleted on time."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.uploads = Uploads(rules.data_folder / "uploads")
+        self._line = Line(self.uploads, self._task, rules.at_once)
+        self._checks = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Raises BatchlinksError where the data folder cannot be used."""
+        self.uploads.prepare()
+        await self._clear()
+        self._line.take_up()
+        sweeping = asyncio.create_task(self._clear_now_and_then())
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await self._line.close()
+
+    # --- looking ----------------------------------------------------------------------------------------------
+
+    def find(self, id: str, user: str | None) -> Upload:  # noqa: A002 what everybody calls it
+        """Raises NotThere; another user's run is not there either."""
+        upload = self.uploads.find(id)
+        if upload is None or upload.owner != user or upload.checked is None:
+            raise NotThere("There is no such run. It may have been deleted, or its days are over.")
+        return upload
+
+    def all_of(self, user: str | None) -> list[Upload]:
+        """The latest first."""
+        return [upload for upload in self.uploads.all() if upload.owner == user and upload.checked is not None]
+
+    def known(self, upload: Upload) -> Run:
+        """What is to be said of it now."""
+        checked = upload.checked or {}
+        outcome, progress, place = self.uploads.outcome(upload), self.uploads.progress(upload), self._line.place(upload)
+        sendable = checked["sendable"]
+        limit = upload.settings.get("limit")
+        expected = sendable or 0 if limit is None else min(sendable or 0, limit)
+        facts = {
+            "state": "checked" if upload.started_at is None else "waiting" if place else "running",
+            "total": progress.get("total") or expected,
+            "done": progress.get("done", 0),
+            "linked": progress.get("linked", 0),
+            "rate": progress.get("rate"),
+            "seconds_left": progress.get("seconds_left"),
+            "place": place,
+            "exit_code": None,
+            "message": None,
+            "errors": checked["errors"],
+            "warnings": checked["warnings"],
+            "files": ["check"] if checked["file"] else [],
+        }
+        if outcome is not None:
+            summary = outcome["summary"]
+            facts |= {
+                "state": "done" if outcome["exit_code"] in _FINISHED else "stopped",
+                "total": outcome["total"] or expected,
+                "done": outcome["done"],
+                "linked": summary.get("linked", 0),
+                "rate": None,
+                "seconds_left": None,
+                "exit_code": outcome["exit_code"],
+                "message": outcome["message"],
+                "errors": summary.get("errors", checked["errors"]),
+                "warnings": summary.get("warnings", checked["warnings"]),
+                "files": sorted(outcome["files"]),
+            }
+        return Run(
+            id=upload.id,
+            name=upload.name,
+            uploaded_at=upload.uploaded_at,
+            deleted_after=self._deleted_after(upload),
+            settings=dict(upload.settings),
+            project=self.project_of(upload),
+            **{name: checked[name] for name in _OF_THE_CHECK},
+            **facts,
+        )
+
+    def project_of(self, upload: Upload) -> str | None:
+        """In words where the project has a name, else its ID; None where none is set or its name is unknown."""
+        try:
+            settings = effective(self.rules.base, upload.settings)
+            project_id = chosen_project(settings, self.rules.config)
+        except SettingsError:
+            return None
+        names = {each: name for name, each in self.rules.config.projects.items()}
+        return settings.project or names.get(project_id or "", project_id)
+
+    def file(self, upload: Upload, kind: File) -> Path:
+        """Raises NotNow before the run has ended, NotThere where it came to no such file."""
+        if kind == "check":
+            name: str | None = (upload.checked or {})["file"]
+        else:
+            outcome = self.uploads.outcome(upload)
+            if outcome is None:
+                raise NotNow("There are no results yet.")
+            name = outcome["files"].get(kind)
+        path = self.uploads.of(upload) / name if name else None
+        if path is None or not path.is_file():
+            raise NotThere("There is no such file.")
+        return path
+
+    def _deleted_after(self, upload: Upload) -> str:
+        when = self.uploads.last_change(upload) + self.rules.keep_days * _DAY_S
+        return datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    # --- doing ------------------------------------------------------------------------------------------------
+
+    async def upload(self, name: str, content: IO[bytes], settings: Mapping[str, Any], user: str | None) -> Upload:
+        """Take in a list and check it. Raises Unusable, and then nothing of it is kept."""
+        upload = await asyncio.to_thread(self.uploads.receive, name, content, user)
+        try:
+            upload = await self._checked(upload, merged({}, settings))
+            self._note("uploaded", upload, user)
+            return self.uploads.save(upload)
+        except BaseException:
+            self.uploads.remove(upload.id)
+            raise
+
+    async def change(self, upload: Upload, changes: Mapping[str, Any], user: str | None) -> Upload:
+        """Check it again with other settings. Raises NotNow while it waits or runs, and Unusable: then all is as before."""
+        async with self._alone(upload):
+            upload = self.find(upload.id, user)
+            if await self._is_under_way(upload):
+                raise NotNow("It waits or runs. Stop it first, or wait for its end.")
+            upload = await self._checked(upload, merged(upload.settings, changes))
+            return self.uploads.save(replace(upload, started_at=None))
+
+    async def start(self, upload: Upload, user: str | None) -> Upload:
+        """Raises NotNow while the ID column is undecided. One that waits, runs or is done stays as it is."""
+        async with self._alone(upload):
+            upload = self.find(upload.id, user)
+            if (upload.checked or {})["id_column"] is None:
+                raise NotNow("Which column is the patient ID is not decided yet. Choose it first.")
+            outcome = self.uploads.outcome(upload)
+            if await self._is_under_way(upload) or (outcome and outcome["exit_code"] in _FINISHED):
+                return upload
+            self._note("started", upload, user)
+            upload = self.uploads.start(upload)
+            self._line.join(upload)
+            return upload
+
+    async def stop(self, upload: Upload, user: str | None) -> None:
+        """End it in good order: what was answered is kept. Raises NotNow where it neither waits nor runs."""
+        async with self._alone(upload):
+            if self._line.place(upload):
+                await self._line.leave(upload)
+                self.uploads.save(replace(self.find(upload.id, user), started_at=None))
+            elif await self._is_under_way(upload):
+                self._line.stop(upload)
+            else:
+                raise NotNow("It neither waits nor runs.")
+            self._note("stopped", upload, user)
+
+    async def delete(self, upload: Upload, user: str | None) -> None:
+        """Stop it, and delete upload and results. The links already made stay in the ledger."""
+        async with self._alone(upload):
+            upload = self.find(upload.id, user)
+            self._note("deleted", upload, user)
+            await self._line.leave(upload)
+            await asyncio.to_thread(self.uploads.remove, upload.id)
+
+    async def _is_under_way(self, upload: Upload) -> bool:
+        if self.uploads.outcome(upload) is not None:
+            await self._line.ended(upload)
+        return self._line.has(upload)
+
+    def downloaded(self, upload: Upload, kind: File, user: str | None) -> None:
+        """Note who took a file away, before it leaves."""
+        self._note("downloaded", upload, user, file=kind)
+
+    def _note(self, event: str, upload: Upload, user: str | None, **facts: str) -> None:
+        outcome = self.uploads.outcome(upload)
+        run_id = {"run_id": outcome["summary"]["run_id"]} if outcome and outcome["summary"] else {}
+        audit.note(self.rules.data_folder, event, user=user, upload=upload.id, **run_id, **facts)
+
+    def _alone(self, upload: Upload) -> asyncio.Lock:
+        """Whoever changes, starts or deletes it does so one after the other."""
+        return self._locks.setdefault(upload.id, asyncio.Lock())
+
+    # --- workers ----------------------------------------------------------------------------------------------
+
+    async def _checked(self, upload: Upload, settings: dict[str, Any]) -> Upload:
+        try:
+            effective(self.rules.base, settings)
+        except SettingsError as error:
+            raise Unusable(in_page_words(str(error))) from None
+        task = replace(self._task(upload), do="check", settings=settings)
+        async with self._checks:
+            found = await _answer_of(task, upload)
+        if "refused" in found:
+            raise Unusable(found["refused"], found.get("sheets"))
+        return replace(upload, settings=settings, checked=found)
+
+    def _task(self, upload: Upload) -> Task:
+        base = {
+            entry.name: str(value) if isinstance(value, Path) else value
+            for entry in fields(RunSettings)
+            if (value := getattr(self.rules.base, entry.name)) != entry.default
+        }
+        return Task("run", str(self.uploads.folder), upload.id, base, dict(self.rules.config.projects))
+
+    async def _clear_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(min(900.0, self.rules.keep_days * _DAY_S / 10))
+            try:
+                await self._clear()
+            except Exception as error:  # a full disk today is no reason not to delete tomorrow
+                logger().error(f"Uploads that are due could not be deleted ({type(error).__name__}).")
+
+    async def _clear(self) -> None:
+        for upload in self.uploads.expired(self.rules.keep_days * _DAY_S):
+            if not self._line.has(upload) and (upload.started_at is None or self.uploads.outcome(upload) is not None):
+                await asyncio.to_thread(self.uploads.remove, upload.id)
+                audit.note(self.rules.data_folder, "deleted", upload=upload.id, reason="its days are over")
+
+
+_OF_THE_CHECK = ("sheet", "columns", "id_column", "candidates", "rows", "sendable", "duplicates")
+
+
+async def _answer_of(task: Task, upload: Upload) -> dict[str, Any]:
+    limit = _CHECK_S + _CHECK_S_PER_MEGABYTE * upload.size / 1_000_000
+    process = await started(task, answers=True, more=json.dumps(asdict(upload)).encode() + b"\n")
+    try:
+        assert process.stdout is not None  # noqa: S101 - for the type checker
+        async with asyncio.timeout(limit):
+            answer = await process.stdout.read()
+        found: dict[str, Any] = json.loads(answer)
+    except TimeoutError:
+        return {"refused": f"{upload.name} takes too long to check. Tell IT, or split it into several lists."}
+    except ValueError:
+        return {"refused": f"{upload.name} cannot be read: it is damaged or too large. Copy it into a new workbook."}
+    finally:
+        await killed(process)
+    return found

@@ -1,0 +1,211 @@
+"""Where uploaded lists and their results rest: a folder for each run, readable by its owner only.
+
+    uploads/ID/run.json          what the server knows of it; written by the server alone
+               roster            the list as it was uploaded
+               stop              tells the process at work on it to end
+               working.lock      held by that process
+               work/N/…          what that process says of the Nth attempt: progress.json, then outcome.json
+               results/          what the run wrote
+
+Whoever is killed in mid-work leaves a state that the next one understands: each file is written whole or not at all.
+"""
+
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import Timeout
+
+from batchlinks.durable import private
+from batchlinks.errors import BatchlinksError
+from batchlinks.locks import acquire, release
+from batchlinks.places import LocalPlace
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_LONGEST_NAME = 150
+_CHUNK = 1 << 20
+_SIGNS_FOR_NO_NAME = re.compile(
+    r'[\x00-\x1f\x7f-\x9f<>:"|?*\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One list that somebody uploaded, and what is to become of it."""
+
+    id: str
+    name: str
+    """Of the file; never a path."""
+
+    owner: str | None
+    """Who uploaded it, where people sign in; None where the access token lets everybody in alike."""
+
+    size: int
+    uploaded_at: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What was set for this run, by the names of `RunSettings`."""
+
+    checked: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What the last check found (`worker.Checked`); None until the first is done."""
+
+    attempt: int = 0
+    """How often it was started."""
+
+    started_at: str | None = None
+    """Of the last attempt; None when its settings were changed since, or it never was."""
+
+
+class Uploads:
+    """All of them. Methods raise BatchlinksError when the folder cannot be used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def prepare(self) -> None:
+        """Make the folder, and remove what an earlier server had not finished taking in."""
+        place = LocalPlace(self.folder)
+        place.write("README.txt", _NOTE.encode())
+        for name in place.folders():
+            if not (self.folder / name / "run.json").exists():
+                self.remove(name)
+
+    def receive(self, name: str, content: IO[bytes], owner: str | None) -> Upload:
+        """Keep an uploaded file. It is not among `all` until it was checked and saved."""
+        upload = Upload(secrets.token_hex(16), plain_name(name), owner, 0, now())
+        folder = self.of(upload)
+        try:
+            folder.mkdir(mode=0o700)
+            with open(folder / "roster", "xb", opener=private) as file:
+                shutil.copyfileobj(content, file, _CHUNK)
+                return replace(upload, size=file.tell())
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise BatchlinksError(f"The list cannot be kept on the server ({error.strerror}). Tell IT.") from error
+
+    def save(self, upload: Upload) -> Upload:
+        """Note what is now known of it."""
+        LocalPlace(self.of(upload)).write("run.json", json.dumps(asdict(upload)).encode())
+        return upload
+
+    def find(self, id: str) -> Upload | None:  # noqa: A002 what everybody calls it
+        """The one of this ID, if it is there."""
+        if _ID.fullmatch(id) is None:
+            return None
+        found = _read(self.folder / id / "run.json")
+        known = {entry.name for entry in fields(Upload)}
+        return None if found is None else Upload(**{name: value for name, value in found.items() if name in known})
+
+    def all(self) -> list[Upload]:
+        """The latest first. One that a broken disk made unreadable does not hide the others."""
+        found = []
+        for name in LocalPlace(self.folder).folders():
+            with suppress(BatchlinksError):
+                found.append(self.find(name))
+        return sorted((upload for upload in found if upload), key=lambda upload: upload.uploaded_at, reverse=True)
+
+    def remove(self, id: str) -> None:  # noqa: A002 as above
+        """Delete upload and results."""
+        if _ID.fullmatch(id):
+            LocalPlace(self.folder / id).remove_folder()
+
+    def expired(self, keep_s: float) -> list[Upload]:
+        """Those to which nothing has happened for so long."""
+        limit = time.time() - keep_s
+        return [upload for upload in self.all() if self.last_change(upload) < limit]
+
+    def last_change(self, upload: Upload) -> float:
+        """Seconds since the epoch, when somebody changed or started it last, or its run ended."""
+        paths = (self.of(upload) / "run.json", self.work(upload) / "outcome.json")
+        return max((_modified(path) for path in paths), default=0.0)
+
+    def of(self, upload: Upload) -> Path:
+        """Its folder."""
+        return self.folder / upload.id
+
+    def work(self, upload: Upload) -> Path:
+        """Where the process at work on the last attempt says how far it is."""
+        return self.of(upload) / "work" / str(upload.attempt)
+
+    def results(self, upload: Upload) -> Path:
+        """Where the run writes its files."""
+        return self.of(upload) / "results"
+
+    def progress(self, upload: Upload) -> dict[str, Any]:
+        """How far the last attempt is, as `worker.FileProgress` tells it; empty before it says anything."""
+        return (_read(self.work(upload) / "progress.json") if upload.started_at else None) or {}
+
+    def outcome(self, upload: Upload) -> dict[str, Any] | None:
+        """How the last attempt ended (`worker.Outcome`); None while it has not, or was not started."""
+        return _read(self.work(upload) / "outcome.json") if upload.started_at else None
+
+    def end(self, upload: Upload, outcome: Mapping[str, Any]) -> None:
+        """Say how the last attempt ended, for whoever was at work on it."""
+        LocalPlace(self.work(upload)).write("outcome.json", json.dumps(outcome).encode())
+
+    def tell_to_stop(self, upload: Upload) -> None:
+        """Let the process at work on it end in good order."""
+        LocalPlace(self.of(upload)).write("stop", b"")
+
+    def worker_lock(self, upload: Upload) -> Path:
+        """Held by the process at work on it."""
+        return self.of(upload) / "working.lock"
+
+    def wait_until_idle(self, upload: Upload, patience_s: float) -> None:
+        """Until no process is at work on it, or for so long."""
+        with suppress(Timeout, OSError):
+            release(self.worker_lock(upload), acquire(self.worker_lock(upload), timeout_s=patience_s, mode=0o600))
+
+    def start(self, upload: Upload) -> Upload:
+        """Begin the next attempt. What the last one said is forgotten; its results stay until new ones replace them."""
+        shutil.rmtree(self.of(upload) / "work", ignore_errors=True)
+        with suppress(FileNotFoundError):
+            (self.of(upload) / "stop").unlink()
+        return self.save(replace(upload, attempt=upload.attempt + 1, started_at=now()))
+
+
+def now() -> str:
+    """This moment in UTC, to the microsecond, so that it sorts."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def plain_name(name: str) -> str:
+    """The name of a file that somebody uploaded, as one that leads nowhere and that every system takes."""
+    last = re.split(r"[/\\]", name)[-1]
+    plain = _SIGNS_FOR_NO_NAME.sub("", last).strip(" .") or "patients"
+    stem, dot, ending = plain.rpartition(".")
+    if not stem:
+        stem, dot, ending = plain, "", ""
+    while len(f"{stem}{dot}{ending}".encode()) > _LONGEST_NAME and stem:
+        stem = stem[:-1]
+    return f"{stem}{dot}{ending}"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BatchlinksError(f"What is kept of a run in {path.parent.parent} cannot be read. Tell IT.") from error
+    return content
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+_NOTE = (
+    "Patient lists that were uploaded to batchlinks, and their results: one folder for each run.\n"
+    "They are deleted by themselves after the days that `batchlinks serve --keep-days` says.\n"
+)

@@ -1,0 +1,303 @@
+"""The upload page's API: from an uploaded list to downloaded results, and what is said when that cannot be."""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import results
+import rosters
+from page import Page, csv_of, environment, served
+
+from batchlinks.settings import RunSettings
+from batchlinks.simulator import RunningSimulator, Simulator, SimulatorOptions
+
+SAMPLE = Path(__file__).parent.parent / "sample_data" / "clinic_roster.xlsx"
+MEMBERS = b"MRN,Member ID,Name\n" + b"".join(b"%d,M%d,Pat %d\n" % (100_001 + n, 50_001 + n, n) for n in range(30))
+
+
+@pytest.fixture(scope="module")
+def healthex() -> Iterator[RunningSimulator]:
+    with Simulator(SimulatorOptions()).running() as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def page(healthex: RunningSimulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    data = tmp_path_factory.mktemp("page")
+    (data / "batchlinks.toml").write_text('[[project]]\nname = "Spring"\nproject-id = "demo-project"\n')
+    with served(data, "--max-upload", "3", env=environment(data, healthex)) as running:
+        yield running
+
+
+def detail_of(answer: Any) -> str:
+    assert set(answer.json()) <= {"detail", "sheets"}
+    return str(answer.json()["detail"])
+
+
+def test_a_list_goes_from_upload_to_workbook_with_the_same_results_as_by_command(
+    page: Page, healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    answer = page.upload(SAMPLE)
+
+    found = answer.json()
+    assert answer.status_code == 201
+    assert (found["state"], found["id_column"], found["candidates"]) == ("checked", "MRN", [])
+    assert (found["rows"], found["sendable"], found["duplicates"]) == (56, 38, 2)
+    assert sum(found["errors"].values()) == 16
+    assert found["project"] == "Spring"
+    assert "Last Name" in found["columns"]
+    assert healthex.link_calls == 0
+    for kind in ("links", "errors", "summary"):
+        assert page.client.get(f"/api/runs/{found['id']}/{kind}").status_code == 409
+    assert results.codes(page.download(found["id"], "check", tmp_path)) != {}
+
+    page.start(found["id"])
+    page.start(found["id"])
+    done = page.wait(found["id"])
+
+    assert (done["state"], done["exit_code"], done["linked"], done["done"], done["total"]) == ("done", 3, 38, 38, 38)
+    assert done["errors"] == found["errors"]
+    assert healthex.link_calls == 38
+    given = results.links(page.download(found["id"], "links", tmp_path))
+    assert {row["MRN"]: row["link"] for row in given} == healthex.links
+    assert len(results.errors(page.download(found["id"], "errors", tmp_path))) == 16
+    summary = results.summary(page.download(found["id"], "summary", tmp_path))
+    assert (summary["roster"], summary["linked"]) == ("clinic_roster.xlsx", 38)
+    assert {path.name for path in tmp_path.iterdir()} >= {"clinic_roster.links.xlsx", "clinic_roster.summary.json"}
+    page.start(found["id"])
+    assert page.run(found["id"])["state"] == "done"
+    assert page.client.get("/api/runs").json()[0]["id"] == found["id"]
+
+
+def test_where_two_columns_could_be_it_the_list_waits_for_the_choice(page: Page) -> None:
+    found = page.upload(MEMBERS).json()
+
+    assert found["id_column"] is None
+    assert set(found["candidates"]) == {"MRN", "Member ID"}
+    assert found["columns"] == ["MRN", "Member ID", "Name"]
+    assert (found["rows"], found["sendable"]) == (30, None)
+    refused = page.client.post(f"/api/runs/{found['id']}/start")
+    assert refused.status_code == 409
+    assert "Choose" in detail_of(refused)
+
+    chosen = page.client.patch(f"/api/runs/{found['id']}", json={"id_column": "Member ID"})
+
+    assert chosen.status_code == 200
+    assert (chosen.json()["id_column"], chosen.json()["sendable"], chosen.json()["candidates"]) == ("Member ID", 30, [])
+
+
+def test_the_first_five_then_all_and_nobody_is_asked_for_twice(
+    page: Page, healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    before = healthex.link_calls
+    five = page.finished(csv_of(12, first=700_001), "march.csv", limit="5")
+    assert (five["linked"], five["errors"], five["exit_code"]) == (5, {"not_attempted": 7}, 3)
+
+    again = page.client.patch(f"/api/runs/{five['id']}", json={"limit": None})
+    assert again.status_code == 200, again.text
+    assert (again.json()["state"], again.json()["settings"]) == ("checked", {})
+    assert page.client.get(f"/api/runs/{five['id']}/links").status_code == 409
+    page.start(five["id"])
+    all_of_them = page.wait(five["id"])
+
+    assert (all_of_them["linked"], all_of_them["exit_code"], all_of_them["total"]) == (12, 0, 12)
+    assert healthex.link_calls - before == 12
+    assert len(results.links(page.download(five["id"], "links", tmp_path))) == 12
+
+
+def test_options_come_with_the_upload_and_obey_the_same_rules_as_for_the_command(page: Page, tmp_path: Path) -> None:
+    done = page.finished(
+        b"Chart;Name\n0041;Ann\n52;Bob\n52;Bob\n",
+        "../../etc/pass\\wd.CSV",
+        id_column="chart",
+        format="csv",
+        any_length="true",
+        link_dates="on",
+        sheet="",
+        keep_duplicates="1",
+    )
+
+    assert (done["name"], done["linked"]) == ("wd.CSV", 3)
+    assert done["settings"] == {
+        "id_column": "chart", "format": "csv", "any_length": True, "link_dates": True, "keep_duplicates": True,
+    }  # fmt: skip
+    rows = results.csv_rows(page.download(done["id"], "links", tmp_path))
+    assert [row["Chart"] for row in rows] == ["0041", "52", "52"]
+    assert rows[0]["link_is_new"] == "yes"
+    assert page.client.get(f"/api/runs/{done['id']}/duplicates").status_code == 200
+
+
+def test_links_in_several_files_come_as_one_archive(page: Page, tmp_path: Path) -> None:
+    roster = b"MRN,Clinic\n" + b"".join(b"%d,%s\n" % (310_001 + n, (b"North", b"South")[n % 2]) for n in range(12))
+    done = page.finished(roster, "march.csv", split_by="Clinic", qr="true")
+    assert done["state"] == "done", done
+    path = page.download(done["id"], "links", tmp_path)
+
+    assert path.name == "march.links.zip"
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path)
+    assert {"march.links/North.xlsx", "march.links/South.xlsx", "march.files.csv"} <= set(names)
+    assert sum(name.endswith(".png") for name in names) == 12
+    assert len(results.links(tmp_path / "march.links" / "South.xlsx")) == 6
+    assert page.download(done["id"], "errors", tmp_path).name == "march.errors.xlsx"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"id_colum": "MRN"}, "no such field. Did you mean id_column?"),
+        ({"output_dir": "/tmp"}, "no such field"),
+        ({"ledger": "/etc/passwd"}, "no such field"),
+        ({"exclude": "/etc/passwd"}, "no such field"),
+        ({"config": "x"}, "no such field"),
+        ({"no_ledger": "true"}, "no such field"),
+        ({"limit": "0"}, "takes a whole number, at least 1"),
+        ({"limit": "many"}, "takes a whole number, at least 1"),
+        ({"refresh": "perhaps"}, "takes true or false"),
+        ({"format": "pdf"}, "takes one of xlsx, csv"),
+        ({"id_pattern": "("}, "not a regular expression"),
+        ({"id_width": "6", "any_length": "true"}, "contradict each other"),
+        ({"id_column": "Chart"}, "no column is called"),
+        ({"project": "Autumn"}, "There is: Spring"),
+        ({"id_column": "x" * 2000}, "is too long"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused_with_a_sentence(
+    page: Page, options: dict[str, str], said: str
+) -> None:
+    answer = page.upload(csv_of(3), **options)
+
+    assert answer.status_code == 422
+    assert said in detail_of(answer)
+    assert "--" not in detail_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        (b"", "patients.csv", "is empty"),
+        (b"%PDF-1.7 ...", "patients.pdf", "no kind of patient list"),
+        (b"PK\x03\x04 and then nothing", "patients.xlsx", "damaged"),
+        (b"MRN,Name\n1,\"open", "patients.csv", "quote"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_refused_with_a_sentence_and_not_kept(
+    page: Page, content: bytes, name: str, said: str
+) -> None:
+    kept = {path.name for path in (page.data / "uploads").iterdir()}
+
+    answer = page.upload(content, name)
+
+    assert answer.status_code == 422
+    assert said in detail_of(answer)
+    assert {path.name for path in (page.data / "uploads").iterdir()} == kept
+
+
+def test_where_two_sheets_could_be_it_their_names_are_told(page: Page, tmp_path: Path) -> None:
+    rows = [["MRN", "Name"], ["100417", "Ann"], ["100418", "Bob"]]
+    book = rosters.workbook(tmp_path / "months.xlsx", {"March": rows, "April": [rows[0], rows[1]]})
+
+    answer = page.upload(book)
+
+    assert (answer.status_code, answer.json()["sheets"]) == (422, ["March", "April"])
+    assert page.upload(book, sheet="April").json()["rows"] == 1
+
+
+def test_changes_are_whole_or_not_at_all(page: Page) -> None:
+    run_id = page.uploaded(csv_of(4))
+
+    changes: list[Any] = [{"id_column": "Nope"}, {"limit": -1}, {"colour": "red"}, {"limit": "x"}, [], "x"]
+    for change in changes:
+        assert page.client.patch(f"/api/runs/{run_id}", json=change).status_code == 422
+    broken = page.client.patch(f"/api/runs/{run_id}", content=b"{", headers={"Content-Type": "application/json"})
+
+    assert broken.status_code == 422
+    assert (page.run(run_id)["settings"], page.run(run_id)["id_column"]) == ({}, "MRN")
+
+
+def test_a_deleted_run_is_gone_from_the_disk_too(page: Page) -> None:
+    run_id = page.uploaded(csv_of(4))
+    assert (page.data / "uploads" / run_id / "roster").exists()
+
+    assert page.client.delete(f"/api/runs/{run_id}").status_code == 204
+
+    assert not (page.data / "uploads" / run_id).exists()
+    for answer in (
+        page.client.get(f"/api/runs/{run_id}"),
+        page.client.delete(f"/api/runs/{run_id}"),
+        page.client.post(f"/api/runs/{run_id}/start"),
+        page.client.get(f"/api/runs/{run_id}/links"),
+        page.client.get("/api/runs/..%2f..%2fetc%2fpasswd"),
+    ):
+        assert answer.status_code == 404
+
+
+def test_a_run_that_healthex_refuses_says_so_and_goes_on_once_it_is_mended(
+    page: Page,
+) -> None:
+    stopped = page.finished(csv_of(3, first=800_001), project_id="inactive-project")
+    assert (stopped["state"], stopped["exit_code"], stopped["linked"]) == ("stopped", 4, 0)
+    assert "project" in stopped["message"]
+    assert page.client.get(f"/api/runs/{stopped['id']}/links").status_code == 200
+
+    assert page.client.patch(f"/api/runs/{stopped['id']}", json={"project_id": None}).status_code == 200
+    page.start(stopped["id"])
+
+    assert page.wait(stopped["id"])["linked"] == 3
+
+
+def test_a_form_without_a_list_or_that_is_none_is_refused_with_a_sentence(page: Page) -> None:
+    client = page.client
+    for answer in (
+        client.post("/api/runs", json={"roster": "x"}),
+        client.post("/api/runs", data={"roster": "x"}),
+        client.post("/api/runs", files={"list": ("a.csv", b"MRN\n1")}),
+        client.post("/api/runs", content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=y"}),
+        client.post("/api/runs", content=b"x", headers={"Content-Type": "multipart/form-data"}),
+        client.post("/api/runs", files=[("roster", ("a.csv", b"MRN\n1")), ("roster", ("b.csv", b"MRN\n1"))]),
+    ):
+        assert answer.status_code == 422
+        assert detail_of(answer).endswith(".")
+
+
+def test_openapi_names_every_option_that_may_be_set(page: Page) -> None:
+    document = page.client.get("/openapi.json").json()
+
+    fields = document["components"]["schemas"]["RunFields"]["properties"]
+    of_the_server = {"exclude", "output_dir", "ledger", "no_ledger", "share_with_group"}
+    assert set(RunSettings.__dataclass_fields__) - of_the_server >= set(fields) >= {"id_column", "sheet", "only_new"}
+    assert not of_the_server & set(fields)
+    form = document["paths"]["/api/runs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {"roster", *fields}
+
+
+def test_progress_comes_as_events_and_ends_with_the_run(page: Page) -> None:
+    run_id = page.uploaded(csv_of(40, first=900_001), rate="60")
+    page.start(run_id)
+
+    with page.client.stream("GET", f"/api/runs/{run_id}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in stream.iter_lines() if line.startswith("data: ")]
+
+    news = [json.loads(line.removeprefix("data: ")) for line in lines]
+    assert [news[0]["state"], news[-1]["state"]] == ["running", "done"]
+    assert [run["done"] for run in news] == sorted(run["done"] for run in news)
+    assert (news[-1]["linked"], news[-1]["exit_code"]) == (40, 0)
+
+
+def test_the_audit_log_tells_who_did_what_by_run_and_nothing_of_patients(page: Page, tmp_path: Path) -> None:
+    done = page.finished(csv_of(2, first=654_001), "secret-clinic.csv")
+    page.download(done["id"], "links", tmp_path)
+    page.client.delete(f"/api/runs/{done['id']}")
+
+    log = (page.data / "audit.jsonl").read_text(encoding="utf-8")
+    mine = [line for line in map(json.loads, log.splitlines()) if line.get("upload") == done["id"]]
+    assert [line["event"] for line in mine] == ["uploaded", "started", "downloaded", "deleted"]
+    assert all(line["user"] and line["time"] and line["host"] for line in mine)
+    assert mine[2]["file"] == "links"
+    assert not re.search("65400[12]|xid=|Pat 1", log)
