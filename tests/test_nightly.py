@@ -462,20 +462,19 @@ def test_the_results_of_another_day_are_in_that_days_folder(
 
 
 @contextmanager
-def another_nightly(house: House, healthex: RunningSimulator) -> "Iterator[subprocess.Popen[str]]":
-    """One that has begun to call."""
+def another_nightly(house: House, moment: Callable[[], object], *more: str) -> "Iterator[subprocess.Popen[str]]":
+    """One in a process of its own, in which this moment has come; or that is over, if it has gone by unseen."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "batchlinks", "nightly", *house.arguments, "--id-column", "MRN"],
+        [sys.executable, "-m", "batchlinks", "nightly", *house.arguments, "--id-column", "MRN", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
         deadline = time.monotonic() + 30
-        while not healthex.link_calls:
-            assert process.poll() is None, process.communicate()[1]
+        while not moment() and process.poll() is None:
             assert time.monotonic() < deadline
-            time.sleep(0.005)
+            time.sleep(0.0005)
         yield process
     finally:
         if process.poll() is None:
@@ -489,7 +488,7 @@ def test_a_second_nightly_says_that_one_is_at_work(
     healthex = start_healthex(latency_ms=400)
     house.put("a.csv", range(1001, 1031))
 
-    with another_nightly(house, healthex) as first:
+    with another_nightly(house, lambda: healthex.link_calls) as first:
         second = night()
         late = night("--max-hours", 1e-9)
         _, err = first.communicate(timeout=60)
@@ -511,7 +510,7 @@ def test_a_night_that_is_stopped_leaves_everything_for_the_next(
     house.put("a.csv", range(1001, 1201), age_s=100)
     house.put("b.csv", [2001], age_s=90)
 
-    with another_nightly(house, healthex) as process:
+    with another_nightly(house, lambda: healthex.link_calls) as process:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
 
@@ -523,23 +522,44 @@ def test_a_night_that_is_stopped_leaves_everything_for_the_next(
     assert house.links("a") | house.links("b") == healthex.links
 
 
-def test_a_night_that_was_killed_goes_on_where_it_was(
-    night: Callable[..., Ended], house: House, start_healthex: StartHealthEx
-) -> None:
-    healthex = start_healthex(latency_ms=60)
-    house.put("a.csv", range(1001, 1101))
+KILLS: dict[str, Callable[[House, RunningSimulator], object]] = {
+    "as it begins": lambda house, _: (house.inbox / ".batchlinks-nightly.lock").exists(),
+    "with the roster taken": lambda house, _: (house.inbox / "working" / "a.csv").exists(),
+    "in its first call": lambda _, healthex: healthex.link_calls,
+    "in the middle": lambda _, healthex: healthex.link_calls > 20,
+    "with its last call": lambda _, healthex: healthex.link_calls >= 40,
+    "as the first file appears": lambda house, _: any(house.outbox.glob("*/.*pending")),
+    "with the links in place": lambda house, _: any(house.outbox.glob("*/a.links.csv")),
+    "with the summary in place": lambda house, _: any(house.outbox.glob("*/a.summary.json")),
+    "with the roster put away": lambda house, _: any(house.inbox.glob("done/*/a.csv")),
+}
 
-    with another_nightly(house, healthex) as process:
+
+@pytest.mark.parametrize("moment", KILLS)
+def test_a_night_that_was_killed_goes_on_where_it_was(
+    night: Callable[..., Ended], house: House, start_healthex: StartHealthEx, moment: str
+) -> None:
+    healthex = start_healthex(latency_ms=5, reject_pattern="1017")
+    house.put("a.csv", [*range(1001, 1041), 1001])
+
+    with another_nightly(house, lambda: KILLS[moment](house, healthex), "--only-new", "--concurrency", "8") as process:
         process.kill()
         process.communicate()
-    assert house.files() == ["working/a.csv"]
+    ended = night("--only-new")
 
-    ended = night()
-
-    assert ended.code == 0, ended.err
+    assert ended.code in (0, 3), ended.err
     assert house.files() == [f"done/{TODAY}/a.csv"]
     assert house.links("a") == healthex.links
+    assert len(house.links("a")) == 39
+    errors = results.csv_rows(house.outbox / TODAY / "a.errors.csv")
+    assert [(row["error_row"], row["error_code"]) for row in errors] == [("18", "rejected_by_healthex")]
     assert house.hidden() == []
+    assert sorted(path.name for path in (house.outbox / TODAY).iterdir()) == [
+        "a.duplicates.csv",
+        "a.errors.csv",
+        "a.links.csv",
+        "a.summary.json",
+    ]
 
 
 def test_a_night_killed_after_its_run_was_finished_only_puts_the_roster_away(
