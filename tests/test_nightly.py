@@ -651,6 +651,19 @@ def test_an_empty_roster_or_yesterdays_again_counts_as_none(
     assert tables(EXPECTED, "--settle", 0).code == 0
 
 
+def test_a_roster_that_came_and_could_not_be_run_has_come_all_the_same(
+    tables: Callable[..., Ended], house: House, start_healthex: StartHealthEx, clock: Callable[[str], None]
+) -> None:
+    start_healthex(every_status=500)
+    house.put("a.csv", [1001])
+    clock("2026-03-01 06:00")
+
+    ended = tables(EXPECTED, "--settle", 0, "--patience", 0.3)
+
+    assert ended.code == 5
+    assert "Missing" not in ended.last_line
+
+
 # --- what is kept ---------------------------------------------------------------------------------------------
 
 

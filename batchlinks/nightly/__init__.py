@@ -107,9 +107,7 @@ def _work(night: Night, world: _World) -> None:
             _say(outcome)
             if outcome.exit_code is ExitCode.REFUSED:
                 world.refused.add(world.project_of(table))
-            if outcome.summary is not None and outcome.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS):
-                receipt = expected.Receipt(night.day, outcome.summary.roster_sha256, outcome.summary.rows)
-                memory.take_in(table.name, receipt)
+            memory.take_in(table.name, night.day, outcome.summary)
         night.missing = expected.missing(world.tables, memory, world.now())
         _clear_old(night, world, memory)
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 from batchlinks.logs import logger
 from batchlinks.nightly.tables import RosterTable
 from batchlinks.places import LocalPlace
+from batchlinks.results.summary import Summary
 
 _NAME = "nights.json"
 _DAYS_KEPT = 8
@@ -17,13 +18,14 @@ _DAYS_KEPT = 8
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A roster that came and could be run."""
+    """A roster that came."""
 
     day: str
     """Local date of the night that took it."""
 
-    sha256: str
-    rows: int
+    sha256: str | None = None
+    rows: int | None = None
+    """Both None where it could not be run."""
 
 
 @dataclass(slots=True)
@@ -37,7 +39,9 @@ class Memory:
     receipts: dict[str, list[Receipt]] = field(default_factory=dict)
     """By table, in the order in which they came; the last week's, and always the latest."""
 
-    def take_in(self, table: str, receipt: Receipt) -> None:
+    def take_in(self, table: str, day: str, summary: Summary | None) -> None:
+        """A roster of this table was taken on this day, and came to this."""
+        receipt = Receipt(day, summary.roster_sha256, summary.rows) if summary is not None else Receipt(day)
         self.receipts.setdefault(table, []).append(receipt)
 
     def forget_old(self, today: date) -> None:
@@ -72,7 +76,7 @@ def _problem(receipts: Sequence[Receipt], due: str) -> str | None:
             continue
         if receipt.rows == 0:
             problem = "only an empty patient list came"
-        elif number and receipts[number - 1].sha256 == receipt.sha256:
+        elif number and receipt.sha256 is not None and receipts[number - 1].sha256 == receipt.sha256:
             problem = "only the same patient list as before came"
         else:
             return None
