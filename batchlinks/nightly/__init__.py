@@ -310,11 +310,16 @@ def _within_limits(plan: batch.Plan, table: RosterTable) -> bool:
 
 
 def _upload(path: Path, to: Place, mode: int) -> None:
-    if path.is_dir():
-        for inner in sorted(path.iterdir()):
-            _upload(inner, to.folder(path.name), mode)
-    else:
+    """A file, or a folder with what is in it and nothing else."""
+    if not path.is_dir():
         to.upload(path, path.name, mode=mode)
+        return
+    folder = to.folder(path.name)
+    files = sorted(path.iterdir())
+    for file in files:
+        _upload(file, folder, mode)
+    for stale in {entry.name for entry in folder.entries()} - {file.name for file in files}:
+        folder.remove(stale)
 
 
 def _put_away(world: _World, claim: Claim, code: ExitCode) -> None:
