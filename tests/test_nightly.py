@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import results
 from conftest import PROJECT, Ended
+from test_notice import web_hook
 
 from batchlinks import nightly
 from batchlinks.errors import ExitCode
@@ -703,6 +704,77 @@ def test_a_roster_with_a_time_in_the_far_future_is_taken(night: Callable[..., En
 
     assert night().code == 0
     assert house.files() == [f"done/{TODAY}/a.csv"]
+
+
+# --- whom it tells --------------------------------------------------------------------------------------------
+
+
+def test_one_message_at_the_end_holds_counts_and_no_patient_and_no_name_of_a_file(
+    tables: Callable[..., Ended], house: House
+) -> None:
+    house.put("Smith_Ann.csv", [1001, "N/A"])
+    (house.inbox / "Jones_Bob.xlsx").write_bytes(b"no workbook")
+    os.utime(house.inbox / "Jones_Bob.xlsx", (1, 1))
+
+    with web_hook() as (address, posted):
+        ended = tables(
+            f'notify = ["json://{address}"]\n[[roster]]\nname = "clinic"\nmatch = ["*.csv", "*.xlsx"]\nid-column = "MRN"\n'
+        )
+
+    assert ended.code == 2
+    (message,) = map(json.loads, posted)
+    assert "exit code 2" in message["title"]
+    run_id = results.summary(house.outbox / TODAY / "Smith_Ann.summary.json")["run_id"]
+    assert f"Run {run_id}: 2 rows, 1 linked" in message["message"]
+    assert "clinic: cannot be used" in message["message"]
+    for name in ("Smith", "Jones", "1001", "xid"):
+        assert name not in posted[0].decode()
+
+
+def test_a_night_that_cannot_begin_is_told_as_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with web_hook() as (address, posted):
+        monkeypatch.setenv("BATCHLINKS_NOTIFY", f"json://{address}")
+        ended = command("nightly", "--inbox", "nowhere", "--outbox", "out", "--id-column", "MRN")
+
+    assert ended.code == 2
+    assert "is not there" in json.loads(posted[0])["message"]
+
+
+def test_a_message_that_nobody_takes_changes_nothing_but_is_said(tables: Callable[..., Ended], house: House) -> None:
+    house.put("a.csv", [1001])
+
+    with web_hook(status=500) as (address, _):
+        ended = tables(f'notify = ["json://secret@{address}"]\n[[roster]]\nmatch = "*"\nid-column = "MRN"\n')
+
+    assert ended.code == 0
+    assert "was not taken by address 1 of notify (json://…)" in ended.err
+    assert "secret" not in ended.err
+
+
+def test_the_metrics_are_those_of_the_night_and_remember_the_last_good_one(
+    night: Callable[..., Ended], house: House, start_healthex: StartHealthEx, tmp_path: Path
+) -> None:
+    file = tmp_path / "batchlinks.prom"
+    house.put("a.csv", [1001, 1002, "N/A"])
+    assert night("--metrics", file).code == 3
+    good = metrics_in(file)
+    start_healthex(every_status=500)
+    house.put("b.csv", [2001])
+    assert night("--metrics", file, "--patience", 0.3).code == 5
+
+    bad = metrics_in(file)
+    assert good["batchlinks_nightly_exit_code"] == 3
+    assert good['batchlinks_nightly_rows_linked{table="all"}'] == 2
+    assert good['batchlinks_nightly_rows_refused{code="placeholder_id",table="all"}'] == 1
+    assert bad["batchlinks_nightly_exit_code"] == 5
+    success = "batchlinks_nightly_last_success_timestamp_seconds"
+    assert bad[success] == good[success] > 0
+    assert bad["batchlinks_nightly_last_run_timestamp_seconds"] >= good["batchlinks_nightly_last_run_timestamp_seconds"]
+
+
+def metrics_in(file: Path) -> dict[str, float]:
+    lines = (line.rpartition(" ") for line in file.read_text(encoding="utf-8").splitlines() if line[:1] != "#")
+    return {name: float(value) for name, _, value in lines}
 
 
 # --- what it says ---------------------------------------------------------------------------------------------

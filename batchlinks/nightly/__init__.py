@@ -12,11 +12,11 @@ from datetime import date, datetime, timedelta
 from pathlib import Path, PurePath
 
 from batchlinks import batch
-from batchlinks.credentials import read_credentials
+from batchlinks.credentials import read_credentials, read_secret
 from batchlinks.errors import BatchlinksError, ExitCode, PlaceError, RosterError, SettingsError, defect
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
-from batchlinks.nightly import expected
+from batchlinks.nightly import expected, notice
 from batchlinks.nightly.alone import Holder, only_one
 from batchlinks.nightly.inbox import DONE, FAILED, Claim, Inbox, Look, clear, numbered
 from batchlinks.nightly.report import Night, RosterOutcome
@@ -75,8 +75,10 @@ def run_night(
     """
     now = now or local_now
     night = Night(now().date().isoformat())
+    started = time.monotonic()
     try:
         world = _world(settings, settings_of, around, now, sleep)
+        night.tables = [table.name for table in world.tables]
         with only_one(world.inbox.place, world.data, now()) as holder:
             if holder is None:
                 _work(night, world)
@@ -87,6 +89,12 @@ def run_night(
         night.stopped_by = error.exit_code
     except KeyboardInterrupt:
         night.stopped_by = ExitCode.INTERRUPTED
+    except Exception as error:
+        night.problems.append(defect(error))
+        night.stopped_by = ExitCode.BROKEN
+    if night.left_to_another is None or night.problems:
+        with around.interruption.calls(lambda: None):
+            _tell(night, settings, around, now(), time.monotonic() - started)
     return night
 
 
@@ -150,6 +158,8 @@ def _world(
     else:
         outbox.entries()
     read_credentials(around.environment)
+    if addresses := _addresses(around):
+        notice.check_urls(addresses)
     for table in tables:
         if not (project := world.project_of(table)):
             raise SettingsError(
@@ -331,6 +341,29 @@ def _put_away(world: _World, claim: Claim, code: ExitCode) -> None:
 
 
 # --- after ----------------------------------------------------------------------------------------------------
+
+
+def _tell(
+    night: Night, settings: NightlySettings, around: batch.Surroundings, ended_at: datetime, seconds: float
+) -> None:
+    """Metrics, and the one message. That one of them fails is a problem, and changes nothing of how the night ended."""
+    try:
+        if settings.metrics is not None:
+            from batchlinks.nightly import metrics  # its library is for those who have metrics
+
+            metrics.write(settings.metrics, night, night.tables, ended_at=ended_at, seconds=seconds)
+    except BatchlinksError as error:
+        night.problems.append(f"The metrics were not written. {error}")
+    try:
+        if addresses := _addresses(around):
+            night.problems += notice.send(addresses, *night.message())
+    except BatchlinksError as error:
+        night.problems.append(str(error))
+
+
+def _addresses(around: batch.Surroundings) -> Sequence[str]:
+    """Where the message goes: BATCHLINKS_NOTIFY, with white space between, or else `notify` in the settings file."""
+    return read_secret("BATCHLINKS_NOTIFY", around.environment, in_keyring=False).split() or around.config.notify
 
 
 def _say(outcome: RosterOutcome) -> None:

@@ -66,6 +66,9 @@ class Night:
     """Local date of the start."""
 
     outcomes: list[RosterOutcome] = field(default_factory=list)
+    tables: Sequence[str] = ()
+    """Names of all tables."""
+
     missing: Mapping[str, str] = field(default_factory=dict)
     """Table -> what is wrong, for rosters that should have come."""
 
