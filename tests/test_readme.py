@@ -34,6 +34,7 @@ DOCUMENTS = (
     "docs/handing-over.md",
     "docs/nightly.md",
     "docs/privacy.md",
+    "docs/operations.md",
     "docs/remote.md",
     "docs/simulator.md",
     "docs/upload-page.md",
@@ -128,6 +129,7 @@ def test_every_option_is_documented_with_the_words_of_its_help_and_no_other(text
 def test_every_option_that_any_text_names_exists() -> None:
     known = {name for command in batchlinks.commands for name in options_of(command)} | {"--help", "--version"}
     of_others = {"--require-hashes", "--no-build-isolation", "--no-deps"}  # pip's
+    of_others |= {"--system", "--shell", "--home-dir", "--now"}  # those of useradd and systemctl
 
     named = {name for path in DOCUMENTS for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*\b", read(path))}
 
