@@ -12,7 +12,9 @@ import pytest
 from conftest import Ended
 from elsewhere import S3, Sshd
 
+from batchlinks.errors import PlaceLost
 from batchlinks.places import Place, open_place
+from batchlinks.remote.place import RemotePlace
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]
@@ -30,10 +32,10 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return open_place(f"{sshd.address}{tmp_path}")
 
 
-def night(command: Command, place: Place) -> Ended:
+def night(command: Command, place: Place, *more: str) -> Ended:
     return command(
         "nightly", "--inbox", f"{place.address}/inbox", "--outbox", f"{place.address}/outbox", "--id-column", "MRN",
-        "--settle", "0.01",
+        "--settle", "0.01", *more,
     )  # fmt: skip
 
 
@@ -66,6 +68,66 @@ def test_new_lists_are_taken_once_and_their_results_put_back(
     assert names(inbox.folder("failed").folder(day)) == ["bad.csv"]
     assert names(inbox.folder("working")) == []
     assert not [path for path in (private_home / "data").rglob("*") if "patients" in path.name]
+
+
+@pytest.mark.usefixtures("healthex")
+def test_a_bucket_that_is_not_there_is_exit_2(command: Command, s3: S3) -> None:
+    ended = command("nightly", "--inbox", "s3://no-such-bucket/in", "--outbox", "out", "--id-column", "MRN")
+
+    assert ended.code == 2, s3
+    assert "s3://no-such-bucket/in" in ended.err
+
+
+def test_what_a_killed_night_could_not_deliver_comes_the_next_night_under_the_same_names(
+    command: Command, healthex: RunningSimulator, elsewhere: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.folder("inbox").write("patients.csv", ROSTER)
+    uploaded: list[str] = []
+    upload = RemotePlace.upload
+
+    def killed_at_the_second(self: RemotePlace, source: Path, name: str, *, mode: int = 0o600) -> None:
+        if uploaded:
+            raise SystemExit(9)
+        uploaded.append(name)
+        upload(self, source, name, mode=mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RemotePlace, "upload", killed_at_the_second)
+        with pytest.raises(SystemExit):
+            night(command, elsewhere, "--only-new")
+    assert uploaded == ["patients.links.xlsx"]
+    assert "patients.csv" in names(elsewhere.folder("inbox").folder("working"))
+
+    ended = night(command, elsewhere, "--only-new")
+
+    assert ended.code == 0, ended.err
+    (day,) = elsewhere.folder("outbox").folders()
+    results = elsewhere.folder("outbox").folder(day)
+    assert names(results) == ["patients.errors.xlsx", "patients.links.xlsx", "patients.summary.json"]
+    assert linked(results, "patients.links.xlsx") == len(healthex.links) == 2
+    assert names(elsewhere.folder("inbox").folder("working")) == []
+
+
+def test_an_outbox_that_goes_away_keeps_the_roster_for_the_next_night(
+    command: Command, healthex: RunningSimulator, elsewhere: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.folder("inbox").write("patients.csv", ROSTER)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PlaceLost("The connection broke.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RemotePlace, "upload", refuse)
+        ended = night(command, elsewhere)
+    assert ended.code == 1
+    assert "The connection broke" in ended.err
+
+    ended = night(command, elsewhere)
+
+    assert ended.code == 0, ended.err
+    (day,) = elsewhere.folder("outbox").folders()
+    assert linked(elsewhere.folder("outbox").folder(day), "patients.links.xlsx") == 2
+    assert healthex.link_calls == 2
 
 
 def test_a_second_list_of_the_same_name_replaces_nothing(
