@@ -86,6 +86,17 @@ def test_a_file_can_be_read_in_part(place: Place) -> None:
     assert place.read("patients.csv", at_most=40) == b"0123456789"
 
 
+def test_a_large_file_and_an_empty_one_come_back_as_they_went(place: Place, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 12_000)
+    place.upload(source, "large.csv")
+    place.write("empty.csv", b"")
+
+    assert place.read("large.csv") == source.read_bytes()
+    assert place.read("large.csv", at_most=1_000_001) == source.read_bytes()[:1_000_001]
+    assert place.read("empty.csv") == place.read("empty.csv", at_most=10) == b""
+
+
 def test_names_as_people_give_them_come_back_as_they_are(place: Place) -> None:
     given_names = sorted(
         ["Übersicht März #2 (50%).csv", "a?b=c&d.csv", "[1]*.csv", "x" * 200, "café+tea.csv", " b .csv"]

@@ -396,7 +396,7 @@ def broken(
 ) -> tuple[Place, Place, BreakingLine]:
     """A place by a line that breaks, the same by another that does not, and the line."""
     if request.param == "s3":
-        monkeypatch.setattr("batchlinks.remote.s3._ATTEMPTS", 2)  # the waits between them grow
+        monkeypatch.setattr("batchlinks.remote.s3._ATTEMPTS", 1)  # the waits between them grow
         s3 = request.getfixturevalue("s3")
         line, address = line_to(s3.port), s3.folder()
         whole = open_place(address)

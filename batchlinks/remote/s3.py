@@ -31,7 +31,6 @@ _ANSWER_S = 60
 _ATTEMPTS = 3
 """By botocore, for each call, with waits between them; s3fs tries that twice."""
 
-
 _REFUSALS = {
     "ExpiredToken": "the credentials have expired",
     "InvalidAccessKeyId": "the access key is not known there",
@@ -44,12 +43,14 @@ _REFUSALS = {
 class S3Store(AnyStore):
     """Credentials, region and endpoint come from where AWS keeps them: environment, profile, role."""
 
+    _ahead_s: float | None = None
+
     @cached_property
     def files(self) -> s3fs.S3FileSystem:
         settings = {
             "connect_timeout": _CONNECT_S,
             "read_timeout": _ANSWER_S,
-            "retries": {"mode": "standard", "max_attempts": _ATTEMPTS},
+            "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
         }
         files = s3fs.S3FileSystem(config_kwargs=settings, skip_instance_cache=True, use_listings_cache=False)
         files.retries = 2
@@ -60,14 +61,14 @@ class S3Store(AnyStore):
     def path_of(self, address: Address) -> str:
         return f"{address.host}{address.path}"
 
-    def is_folder(self, path: str) -> bool:  # noqa: ARG002 see below
+    def is_folder(self, path: str) -> bool:
         """Whether the bucket is there: in it, every folder is, be it empty."""
-        self._ask()
+        self._ask(path)
         return True
 
     def listing(self, path: str) -> Listing:
         found = super().listing(path)
-        ahead = self._clock_ahead_s if found.files else 0.0
+        ahead = self._clock_ahead(path) if found.files else 0.0
         files = tuple(Entry(entry.name, entry.size, entry.modified - ahead) for entry in found.files)
         return Listing(files, found.folders)
 
@@ -138,18 +139,23 @@ class S3Store(AnyStore):
                 return Trouble(Kind.FAILED, code)
         return super().trouble(error)
 
-    @cached_property
-    def _clock_ahead_s(self) -> float:
-        return clock_ahead_s(self._server_time)
+    def _clock_ahead(self, path: str) -> float:
+        """Seconds. The answer to any question tells the server's time."""
 
-    def _server_time(self) -> float:
-        """As the answer to any question tells it."""
-        headers = self._ask()["ResponseMetadata"]["HTTPHeaders"]
-        return parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else time.time()
+        def server_now() -> float:
+            headers = self._ask(path)["ResponseMetadata"]["HTTPHeaders"]
+            return parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else time.time()
 
-    def _ask(self) -> Mapping[str, Any]:
-        """The smallest question that S3 answers about a bucket."""
-        answer: Mapping[str, Any] = self.files.call_s3("list_objects_v2", Bucket=self._address.host, MaxKeys=1)
+        if self._ahead_s is None:
+            self._ahead_s = clock_ahead_s(server_now)
+        return self._ahead_s
+
+    def _ask(self, path: str) -> Mapping[str, Any]:
+        """The smallest question about a folder; who may see no more of the bucket may ask it."""
+        bucket, _, key = path.partition("/")
+        answer: Mapping[str, Any] = self.files.call_s3(
+            "list_objects_v2", Bucket=bucket, Prefix=f"{key}/" if key else "", MaxKeys=1
+        )
         return answer
 
 

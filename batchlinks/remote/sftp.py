@@ -14,10 +14,13 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from batchlinks.places import Entry, folder_mode, is_abandoned, temporary_name
 from batchlinks.remote.address import Address
 from batchlinks.remote.ssh import NoConnection, connect
-from batchlinks.remote.store import Kind, Listing, Store, Trouble, clock_ahead_s, opened
+from batchlinks.remote.store import CHUNK, Kind, Listing, Store, Trouble, clock_ahead_s, opened
 
 _ANSWER_S = 60.0
 _ATTEMPTS = 3
+_IN_FLIGHT = 512
+"""Questions for parts of a file, of 32 KB each. Too few and paramiko mostly waits; all of a large file is too many."""
+
 _HOME = "/~/"
 
 Result = TypeVar("Result")
@@ -71,8 +74,13 @@ class SftpStore(Store):
             with self._sftp.open(path, "rb") as file:
                 size = file.stat().st_size or 0
                 wanted = size if at_most is None else min(size, at_most)
-                file.prefetch(wanted)
-                return file.read(wanted)
+                file.prefetch(wanted, max_concurrent_requests=_IN_FLIGHT)
+                content = bytearray()
+                while part := file.read(
+                    min(CHUNK, wanted - len(content))
+                ):  # a whole one takes paramiko the square of its time
+                    content += part
+                return bytes(content)
 
         return self._steadily(read)
 

@@ -23,7 +23,7 @@ from batchlinks.errors import SettingsError
 from batchlinks.places import Entry, is_abandoned, is_plain, temporary_name
 from batchlinks.remote.address import Address
 
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
 _TIMES = ("LastModified", "mtime", "modified", "last_modified", "updated", "created")
 """Where the file systems of fsspec keep the time of a file."""
 
@@ -203,7 +203,7 @@ class AnyStore(Store):
 
     def _write(self, content: bytes | Path, path: str) -> None:
         with opened(content) as source, self.files.open(path, "wb") as target:
-            while chunk := source.read(_CHUNK):
+            while chunk := source.read(CHUNK):
                 target.write(chunk)
 
     def _replace(self, source: str, target: str) -> None:
