@@ -1,4 +1,4 @@
-"""`audit.jsonl`: a line for every run and every use of the upload page: who did what, when, and with what outcome.
+"""`audit.jsonl`: a line for every run, every use of the upload page and of the ledger: who did what, when, and with what outcome.
 
 Counts, names of files and hashes; no external ID and nothing else of a patient.
 """
@@ -47,10 +47,12 @@ def _pictures_as_one(outputs: Mapping[str, str]) -> dict[str, str]:
     return kept | {name: hashlib.sha256("".join(sorted(lines)).encode()).hexdigest() for name, lines in folders.items()}
 
 
-def note(folder: Path, event: str, *, user: str | None = None, **facts: str) -> None:
+def note(
+    folder: Path, event: str, *, command: str = "serve", user: str | None = None, **facts: str | int | None
+) -> None:
     """Add a line on something that somebody did beside a run. Raises BatchlinksError, so that it can be left undone."""
     try:
-        _add(folder, user, {"command": "serve", "event": event, **facts})
+        _add(folder, user, {"command": command, "event": event, **facts})
     except OSError as error:
         raise BatchlinksError(f"The audit log in {folder} cannot be written ({error.strerror}).") from error
 

@@ -150,6 +150,8 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
                 around.deliver(published)
                 first_time = pa.array(handed_out & assignment.never_handed_out)
                 ledger.settle(screened.ids.filter(first_time).unique(), all_asked=asked.stopped_by is None)
+                if settings.ledger_keep_days is not None:
+                    _forget(ledger, settings.ledger_keep_days)
         audit.append(data_folder(around.environment), summary, user=around.user)
         # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.
         files.finish()
@@ -280,6 +282,13 @@ def _tell_refresh(number: int, *, going_on_from: int) -> None:
         )
     if number:
         logger().warning("Links are asked for again for all (--refresh): links sent before may stop working.")
+
+
+def _forget(ledger: Ledger, days: int) -> None:
+    if number := ledger.forget(older_than_days=days):
+        logger().info(
+            f"Forgotten in the ledger: {number:,} links that were issued {days} days ago or earlier.", links=number
+        )
 
 
 def _finish_first() -> None:

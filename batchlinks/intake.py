@@ -92,18 +92,32 @@ def _excluded(settings: RunSettings) -> frozenset[str]:
     """The exclude list. Whoever stands on it must be understood: an entry that cannot be read stops the run."""
     if settings.exclude is None:
         return frozenset()
-    entries = read_id_list(settings.exclude, id_column=settings.id_column)
-    excluded = set()
-    for place, (row, text, kind) in enumerate(entries):
-        identifier, code = read_id(text, kind, width=settings.id_width)
+    listed = ids_listed(
+        settings.exclude,
+        id_column=settings.id_column,
+        width=settings.id_width,
+        otherwise="so somebody who is to be left out might not be",
+    )
+    return frozenset(listed)
+
+
+def ids_listed(
+    source: Source, *, id_column: str | None = None, width: int | None = None, otherwise: str
+) -> dict[str, int]:
+    """The IDs in a plain list, cleaned as in screening, each with the row in which it stands first, in the list's order.
+
+    Raises RosterError for an entry that cannot be read; `otherwise` says what that would come to.
+    """
+    found: dict[str, int] = {}
+    for place, (row, text, kind) in enumerate(read_id_list(source, id_column=id_column)):
+        identifier, code = read_id(text, kind, width=width)
         if identifier:
-            excluded.add(identifier)
+            found.setdefault(identifier, row)
         elif place > 0 or code is not ErrorCode.NO_DIGIT:  # the first may be a header
             raise RosterError(
-                f"{settings.exclude.name}, row {row}: this entry cannot be read as a patient ID, so somebody who is to be left "
-                "out might not be. Correct it."
+                f"{source.name}, row {row}: this entry cannot be read as a patient ID, {otherwise}. Correct it."
             )
-    return frozenset(excluded)
+    return found
 
 
 def tell_warnings(screened: Screened, *codes: WarningCode) -> None:

@@ -135,6 +135,15 @@ class RunSettings:
     strict_links: bool = _option(False, "Refuse every link that does not name its own ID.", Group.IT, only_run=True)
     ledger: Path | None = _option(None, "Where the links already made are recorded.", Group.IT, metavar="PATH")
     no_ledger: bool = _option(False, "Run without that record.", Group.IT)
+    ledger_keep_days: int | None = _option(
+        None,
+        "Days after which a link is forgotten, at the end of a run.",
+        Group.IT,
+        metavar="N",
+        minimum=1,
+        maximum=36_500,
+        only_run=True,
+    )
     refresh: bool = _option(False, "Ask again for all; links sent before may stop working.", Group.IT, only_run=True)
     share_with_group: bool = _option(False, "Let the group read the results.", Group.IT)
 

@@ -27,11 +27,14 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SIMULATOR = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
 UPLOAD_PAGE = (ROOT / "docs" / "upload-page.md").read_text(encoding="utf-8")
+LEDGER = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
+SPEECH_OPTIONS = {"--config", "--log-format", "--quiet", "--verbose"}
 NIGHTLY = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
     "docs/handing-over.md",
+    "docs/ledger.md",
     "docs/nightly.md",
     "docs/privacy.md",
     "docs/operations.md",
@@ -69,6 +72,18 @@ def options_of(command: str) -> dict[str, click.Option]:
     parameters = batchlinks.commands[command].params
     options = (parameter for parameter in parameters if isinstance(parameter, click.Option))
     return {option.opts[0]: option for option in options if "--help" not in option.opts and not option.hidden}
+
+
+def options_of_ledger() -> dict[str, click.Option]:
+    """Of all that `batchlinks ledger` does."""
+    group = batchlinks.commands["ledger"]
+    assert isinstance(group, click.Group)
+    options = (each for command in group.commands.values() for each in command.params if isinstance(each, click.Option))
+    return {option.opts[0]: option for option in options if "--help" not in option.opts}
+
+
+def rows_of_ledger_options() -> Iterator[str]:
+    return (option_row(name, option) for name, option in options_of_ledger().items() if name not in SPEECH_OPTIONS)
 
 
 def shown_default(option: click.Option) -> str:
@@ -117,8 +132,9 @@ def rows_of_serve_options() -> Iterator[str]:
         (NIGHTLY, rows_of_nightly_options()),
         (UPLOAD_PAGE, rows_of_serve_options()),
         (SIMULATOR, rows_of_simulator_options()),
+        (LEDGER, rows_of_ledger_options()),
     ],
-    ids=["run and check", "nightly", "serve", "simulate"],
+    ids=["run and check", "nightly", "serve", "simulate", "ledger"],
 )
 def test_every_option_is_documented_with_the_words_of_its_help_and_no_other(text: str, rows: Iterable[str]) -> None:
     documented = {line for line in text.splitlines() if line.startswith("| `--")}
@@ -128,6 +144,7 @@ def test_every_option_is_documented_with_the_words_of_its_help_and_no_other(text
 
 def test_every_option_that_any_text_names_exists() -> None:
     known = {name for command in batchlinks.commands for name in options_of(command)} | {"--help", "--version"}
+    known |= set(options_of_ledger())
     of_others = {"--require-hashes", "--no-build-isolation", "--no-deps"}  # pip's
     of_others |= {"--system", "--shell", "--home-dir", "--now"}  # those of useradd and systemctl
 

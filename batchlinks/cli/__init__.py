@@ -14,6 +14,7 @@ import cloup
 from click.core import ParameterSource
 
 from batchlinks import __version__
+from batchlinks.cli.ledger import ledger
 from batchlinks.cli.nightly import nightly
 from batchlinks.cli.options import takes, variable
 from batchlinks.cli.run import check, demo, run
@@ -121,5 +122,5 @@ def batchlinks() -> None:
     """
 
 
-for _command in (run, check, nightly, serve, simulate, demo):
+for _command in (run, check, nightly, serve, ledger, simulate, demo):
     batchlinks.add_command(_command)

@@ -90,7 +90,7 @@ def last_line(report: "Report") -> str:
     summary, published = report.summary, report.published
     refused = sum(summary.errors.values())
     patients = summary.rows - summary.duplicates - summary.errors.get(ErrorCode.NOT_A_PATIENT.value, 0)
-    aside = f"{_counted(summary.duplicates, 'duplicate')}, {_counted(refused, 'row')} in the error report"
+    aside = f"{counted(summary.duplicates, 'duplicate')}, {counted(refused, 'row')} in the error report"
     if summary.check:
         said = f"Checked: {summary.linked:,} of {patients:,} patients can be sent ({aside})."
     else:
@@ -107,8 +107,9 @@ def last_line(report: "Report") -> str:
 def _named(path: "Path") -> str:
     if not path.is_dir():
         return path.name
-    return f"{path.name} (a folder of {_counted(sum(file.is_file() for file in path.rglob('*')), 'file')})"
+    return f"{path.name} (a folder of {counted(sum(file.is_file() for file in path.rglob('*')), 'file')})"
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """As in "1 link" and "1,200 links"."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

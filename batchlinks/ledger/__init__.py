@@ -6,5 +6,6 @@ withdraw, forget, export. `database` opens the file, `schema` says what stands i
 
 from batchlinks.ledger.database import LedgerError
 from batchlinks.ledger.project import Ledger
+from batchlinks.ledger.records import Known, Project, Records, Withdrawal
 
-__all__ = ["Ledger", "LedgerError"]
+__all__ = ["Known", "Ledger", "LedgerError", "Project", "Records", "Withdrawal"]

@@ -105,6 +105,18 @@ def _check_projects(connection: sqlite3.Connection, path: Path | None) -> None:
             raise SettingsError(damaged(path))
 
 
+def leave_no_trace(connection: sqlite3.Connection, *, tidy: bool = False) -> None:
+    """What was deleted is overwritten in the file (`secure_delete`); it also has to leave the log beside it.
+
+    `tidy` makes the file anew, without the free pages: for a command, not for a run.
+    """
+    with suppress(sqlite3.OperationalError):  # no room for a copy, or a run is reading: it is deleted all the same
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if tidy:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 # --- complaints -----------------------------------------------------------------------------------------------
 
 _RESTORE = (

@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks.errors import BatchlinksError, SettingsError
-from batchlinks.ledger.database import LedgerError, damaged, explained, open_ledger, write_failed
-from batchlinks.ledger.schema import check_value, now
+from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
+from batchlinks.ledger.schema import check_value, days_ago, now
 
 _FLUSH_EVERY_S = 0.05
 _ROWS_AT_ONCE = 16384
@@ -55,7 +55,7 @@ class Ledger:
         self._read = open_ledger(path, examine=True)
         self._api = api
         with explained(path):
-            self._project = _project_number(self._read, api, project_id)
+            self._project = project_number(self._read, api, project_id)
         self._run: int | None = None
         self._unsettled: frozenset[int] = frozenset()
         """Numbers of the runs that this one goes on with."""
@@ -140,6 +140,21 @@ class Ledger:
                     )
         except sqlite3.Error as error:
             raise write_failed(self._path, error) from error
+
+    def forget(self, *, older_than_days: int) -> int:
+        """Delete this project's links that were issued so long ago. Returns how many. Withdrawals stay."""
+        if self._failure is not None:
+            return 0
+        try:
+            with self._read:
+                number = self._read.execute(
+                    "DELETE FROM link WHERE project = ? AND issued_at <= ?", (self._project, days_ago(older_than_days))
+                ).rowcount
+            if number:
+                leave_no_trace(self._read)
+        except sqlite3.Error as error:
+            raise write_failed(self._path, error) from error
+        return number
 
     # --- what is known -----------------------------------------------------------------------------------------
 
@@ -358,7 +373,7 @@ def _as_table(batches: Iterable[list[tuple[Any, ...]]]) -> pa.Table:
     return pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=_KNOWN) for columns in arrays], _KNOWN)
 
 
-def _project_number(connection: sqlite3.Connection, api: str, project_id: str) -> int:
+def project_number(connection: sqlite3.Connection, api: str, project_id: str) -> int:
     """Of a project, which is recorded if it is new."""
     query = "SELECT number, check_value FROM project WHERE api = ? AND project_id = ?"
     found = connection.execute(query, (api, project_id)).fetchone()

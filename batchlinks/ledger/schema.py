@@ -5,7 +5,7 @@ A step and the note that it was done are one transaction, so that a ledger is of
 
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zlib import crc32
 
 APPLICATION_ID = 0x6C6E6B73
@@ -24,6 +24,11 @@ def check_value(*fields: object) -> int:
 def now() -> str:
     """The time as the ledger has it: ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def days_ago(days: int) -> str:
+    """That moment, as the ledger has it."""
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
 
 
 def _first_tables(connection: sqlite3.Connection) -> None:

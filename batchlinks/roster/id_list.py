@@ -3,25 +3,25 @@
 from pathlib import Path
 
 from batchlinks.errors import RosterError, SettingsError
-from batchlinks.roster import ReadOptions, read_roster
+from batchlinks.roster import ReadOptions, RosterBytes, read_roster
 from batchlinks.roster.id_column import IdColumn, IdColumnUndecided, choose_id_column
 from batchlinks.roster.table import CellKind, Table
 
 
-def read_id_list(path: Path, *, id_column: str | None = None) -> list[tuple[int, str, int]]:
+def read_id_list(source: Path | RosterBytes, *, id_column: str | None = None) -> list[tuple[int, str, int]]:
     """Row number, text and `CellKind` of each entry, in order; blank ones are left out.
 
     A file with one column is taken whole: a header in it is an entry that no patient has. Raises RosterError for a file
     that cannot be read, or whose ID column is not certain.
     """
-    plain = read_roster(path, ReadOptions(header_row=0))
+    plain = read_roster(source, ReadOptions(header_row=0))
     if len(plain.headers) == 1:
         table, column = plain, 0
     else:
-        table, choice = _table_with_ids(path, id_column)
+        table, choice = _table_with_ids(source, id_column)
         if len(choice.parts) != 1:
             raise RosterError(
-                f"{path.name}: IDs joined from two columns cannot be read from a list; make it one column."
+                f"{source.name}: IDs joined from two columns cannot be read from a list; make it one column."
             )
         column = choice.parts[0]
     kinds = table.kinds.get(column)
@@ -33,15 +33,15 @@ def read_id_list(path: Path, *, id_column: str | None = None) -> list[tuple[int,
     ]
 
 
-def _table_with_ids(path: Path, id_column: str | None) -> tuple[Table, IdColumn]:
+def _table_with_ids(source: Path | RosterBytes, id_column: str | None) -> tuple[Table, IdColumn]:
     try:
         try:
-            table = read_roster(path, ReadOptions(id_column=id_column))
+            table = read_roster(source, ReadOptions(id_column=id_column))
             return table, choose_id_column(table, id_column)
         except SettingsError:  # it may be called otherwise here than in the patient list
-            table = read_roster(path)
+            table = read_roster(source)
             return table, choose_id_column(table)
     except IdColumnUndecided as error:
         raise RosterError(
-            f"{path.name}: it is not certain which of its columns is the patient ID. Leave only that column in it."
+            f"{source.name}: it is not certain which of its columns is the patient ID. Leave only that column in it."
         ) from error
