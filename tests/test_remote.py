@@ -5,25 +5,29 @@ import html
 import http.server
 import os
 import pwd
+import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import paramiko
 import pytest
 import results
 from conftest import Ended
 from elsewhere import S3, BreakingLine, Sshd, free_port, sshd_running
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL
 
 from batchlinks import intake
 from batchlinks.errors import ExitCode, PlaceError, PlaceLost, SettingsError
 from batchlinks.places import Place, open_place
 from batchlinks.remote import store
 from batchlinks.remote.address import Address
+from batchlinks.remote.ssh import connect
 from batchlinks.roster import reading
 from batchlinks.simulator import RunningSimulator
 
@@ -349,6 +353,68 @@ def test_a_key_that_the_server_does_not_take_is_said(command: Command, sshd: Ssh
     for ended in (nobody, stranger):
         assert ended.code == 2
         assert "refuses the sign-in" in ended.err
+
+
+class PasswordServer(paramiko.ServerInterface):
+    """Takes one password, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
+        return "password"
+
+    def check_auth_password(self, username: str, password: str) -> int:  # noqa: ARG002
+        self.shown.append(password)
+        return AUTH_SUCCESSFUL if password == "Secret1" else AUTH_FAILED
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_password_is_shown_to_a_known_server_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / "password").write_text("Secret1\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setenv("BATCHLINKS_SFTP_PASSWORD_FILE", str(tmp_path / "password"))
+    key, server = paramiko.RSAKey.generate(2048), PasswordServer()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        host = f"[127.0.0.1]:{port} ssh-rsa {key.get_base64()}\n" if known else ""
+        (tmp_path / ".ssh" / "known_hosts").write_text(host)
+
+        def serve() -> None:
+            line, _ = listener.accept()
+            with suppress(paramiko.SSHException, EOFError):
+                transport = paramiko.Transport(line)
+                transport.add_server_key(key)
+                transport.start_server(server=server)
+                transport.join(10)
+
+        threading.Thread(target=serve, daemon=True).start()
+        if known:
+            client = connect(Address.of(f"sftp://ann@127.0.0.1:{port}"))
+            transport = client.get_transport()
+            assert transport is not None
+            assert transport.is_authenticated()
+            client.close()
+        else:
+            with pytest.raises(PlaceError, match="not known to this computer"):
+                connect(Address.of(f"sftp://ann@127.0.0.1:{port}"))
+
+    assert server.shown == (["Secret1"] if known else [])
+
+
+@pytest.mark.needs("sshd")
+def test_a_name_in_another_encoding_is_said_and_not_shown(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/Wolpertinger M\xfcller.csv")).write_bytes(b"")
+
+    with pytest.raises(PlaceLost, match="not UTF-8; rename") as raised:
+        open_place(f"{sshd.address}{tmp_path}/in").entries()
+
+    assert "Wolpertinger" not in str(raised.value)
 
 
 @pytest.mark.needs("sshd")

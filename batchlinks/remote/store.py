@@ -108,6 +108,8 @@ class Store(ABC):
                 return Trouble(Kind.REFUSED)
             case ConnectionError() | TimeoutError() | EOFError():
                 return Trouble(Kind.UNREACHABLE)
+            case UnicodeDecodeError():
+                return Trouble(Kind.FAILED, "a name in it is not UTF-8; rename that file")
             case OSError(errno=int() as number):
                 return Trouble(Kind.FAILED, os.strerror(number))
         return Trouble(Kind.FAILED, type(error).__name__)
