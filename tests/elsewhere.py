@@ -170,7 +170,7 @@ def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
 
 
 class BreakingLine:
-    """A way to a server of this computer that breaks when so many bytes have gone there, as often as it was told to."""
+    """A way to a server of this computer that breaks when so many bytes went one way, as often as it was told to."""
 
     def __init__(self, to_port: int) -> None:
         self._to_port = to_port
@@ -182,7 +182,7 @@ class BreakingLine:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def breaks(self, times: int, *, after: int) -> None:
-        """The next `times` connections break after so many bytes."""
+        """`times` times a connection breaks when more than so many bytes went there, or came back."""
         self.breaks_left, self.breaks_after = times, after
 
     def close(self) -> None:
@@ -195,30 +195,24 @@ class BreakingLine:
                 client, _ = self._listener.accept()
                 self.connections += 1
                 server = socket.create_connection(("127.0.0.1", self._to_port))
-                threading.Thread(target=self._carry, args=(server, client), daemon=True).start()
-                threading.Thread(target=self._carry_there, args=(client, server), daemon=True).start()
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
 
-    def _carry_there(self, client: socket.socket, server: socket.socket) -> None:
-        gone = 0
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        carried = 0
         with suppress(OSError):
-            while content := client.recv(1 << 16):
-                gone += len(content)
-                if self.breaks_left and gone > self.breaks_after:
+            while content := source.recv(1 << 16):
+                carried += len(content)
+                if self.breaks_left and carried > self.breaks_after:
                     self.breaks_left -= 1
-                    for line in (client, server):  # at once, as when a cable is pulled: a reset, no farewell
+                    for line in (source, target):  # at once, as when a cable is pulled: a reset, no farewell
                         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     break
-                server.sendall(content)
-        for line in (client, server):
+                target.sendall(content)
+        for line in (source, target):
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
             line.close()
-
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while content := source.recv(1 << 16):
-                target.sendall(content)
-            target.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture

@@ -511,6 +511,20 @@ def test_an_upload_whose_line_stays_broken_leaves_no_half_file_under_a_final_nam
     assert whole.read("new.csv") == MUCH
 
 
+def test_a_list_whose_line_breaks_is_never_read_by_half(broken: tuple[Place, Place, BreakingLine]) -> None:
+    place, whole, line = broken
+    whole.write("patients.csv", MUCH)
+    assert [entry.size for entry in place.entries()] == [len(MUCH)]
+
+    line.breaks(1, after=1_000_000)
+    assert place.read("patients.csv") == MUCH
+    assert line.breaks_left == 0
+
+    line.breaks(1_000, after=1_000_000)
+    with pytest.raises(PlaceLost):
+        place.read("patients.csv")
+
+
 # --- what a server can do ---------------------------------------------------------------------------------------
 
 

@@ -37,7 +37,11 @@ class _Files(SFTPFileSystem):  # type: ignore[misc] # fsspec has no type informa
 
     def _connect(self) -> None:
         self.client = connect(self._address)
-        self.ftp: paramiko.SFTPClient = self.client.open_sftp()
+        try:
+            self.ftp: paramiko.SFTPClient = self.client.open_sftp()
+        except BaseException:
+            self.client.close()
+            raise
         channel = self.ftp.get_channel()
         assert channel is not None  # noqa: S101 - it was just made
         channel.settimeout(_ANSWER_S)
@@ -73,14 +77,7 @@ class SftpStore(Store):
         def read() -> bytes:
             with self._sftp.open(path, "rb") as file:
                 size = file.stat().st_size or 0
-                wanted = size if at_most is None else min(size, at_most)
-                file.prefetch(wanted, max_concurrent_requests=_IN_FLIGHT)
-                content = bytearray()
-                while part := file.read(
-                    min(CHUNK, wanted - len(content))
-                ):  # a whole one takes paramiko the square of its time
-                    content += part
-                return bytes(content)
+                return _read_whole(file, size if at_most is None else min(size, at_most))
 
         return self._steadily(read)
 
@@ -92,7 +89,8 @@ class SftpStore(Store):
             _make_folder(sftp, folder, folder_mode(mode))
             for item in _items(sftp, folder):
                 if is_abandoned(item.filename, age_s=time.time() - (item.st_mtime or 0)):
-                    sftp.remove(f"{folder}/{item.filename}")
+                    with suppress(OSError):  # another user's
+                        sftp.remove(f"{folder}/{item.filename}")
             with _on_its_way(sftp, folder) as temporary:
                 with opened(content) as source:
                     sftp.putfo(source, temporary)  # which sees to it that all of it arrived
@@ -177,7 +175,7 @@ class SftpStore(Store):
         """SFTP has no question for the time. The time of a new file is the server's; where none can be made, nobody knows."""
         if self._ahead_s is None:
             try:
-                self._ahead_s = clock_ahead_s(lambda: self._time_of_new_file(path))
+                self._ahead_s = clock_ahead_s(lambda: self._steadily(lambda: self._time_of_new_file(path)))
             except OSError:
                 self._ahead_s = 0.0
         return self._ahead_s
@@ -187,6 +185,18 @@ class SftpStore(Store):
             made_at = self._sftp.stat(temporary).st_mtime or time.time()
             self._sftp.remove(temporary)
         return float(made_at)
+
+
+def _read_whole(file: paramiko.SFTPFile, size: int) -> bytes:
+    """The first `size` bytes. Raises EOFError where fewer come, as of a file that has become shorter: never half a list."""
+    file.prefetch(size, max_concurrent_requests=_IN_FLIGHT)
+    content = bytearray()
+    # In parts, since a large file as a whole takes paramiko the square of its time.
+    while part := file.read(min(CHUNK, size - len(content))):
+        content += part
+    if len(content) != size:
+        raise EOFError
+    return bytes(content)
 
 
 @contextmanager
