@@ -21,7 +21,9 @@ NAME = "audit.jsonl"
 
 
 def append(folder: Path, summary: Summary, *, user: str | None = None) -> None:
-    """Add the line of a run or check. Raises BatchlinksError when the data folder cannot be written."""
+    """Add the line of a run or check, once. Raises BatchlinksError when the data folder cannot be written."""
+    if summary.audited:
+        return
     line = {
         "command": "check" if summary.check else "run",
         **summary.as_json(),
@@ -29,6 +31,7 @@ def append(folder: Path, summary: Summary, *, user: str | None = None) -> None:
     }
     try:
         _add(folder, user, line)
+        summary.audited = True
     except OSError as error:
         raise BatchlinksError(
             f"The results are in place, but the audit log in {folder} cannot be written ({error.strerror})."

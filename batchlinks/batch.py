@@ -1,9 +1,10 @@
 """One run: a roster is read, screened, requested, written. And a check, which does the same without a single call."""
 
 import os
+import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks import __version__, audit
+from batchlinks import __version__, audit, logs
 from batchlinks.asking import Asked, ask
 from batchlinks.codes import WarningCode
 from batchlinks.credentials import read_credentials, read_result_password
-from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
+from batchlinks.errors import BatchlinksError, ExitCode, SettingsError, exit_code_of
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.intake import Source, read, screened_by, tell_warnings
 from batchlinks.interruption import Interruption
@@ -108,7 +109,11 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
     Raises SettingsError or RosterError before any call is made, another BatchlinksError when results or ledger cannot
     be written. A run that HealthEx or a signal stopped raises nothing: its results hold what was answered.
     """
-    summary = _begun(check=False)
+    with _recorded(source, around, check=False) as summary:
+        return _run(summary, source, settings, around)
+
+
+def _run(summary: Summary, source: Source, settings: RunSettings, around: Surroundings) -> Report:
     settings = validated(settings)
     endpoint = _endpoint(settings, around)
     credentials = read_credentials(around.environment)
@@ -163,7 +168,11 @@ def check(source: Source, settings: RunSettings, around: Surroundings) -> Report
 
     Raises SettingsError or RosterError for a roster that cannot be used.
     """
-    summary = _begun(check=True)
+    with _recorded(source, around, check=True) as summary:
+        return _check(summary, source, settings, around)
+
+
+def _check(summary: Summary, source: Source, settings: RunSettings, around: Surroundings) -> Report:
     settings = validated(settings)
     project_id = chosen_project(settings, around.config, around.environment)
     with _files(source, settings, project_id, around, check=True) as files:
@@ -183,8 +192,24 @@ def check(source: Source, settings: RunSettings, around: Surroundings) -> Report
 # --- before ---------------------------------------------------------------------------------------------------
 
 
-def _begun(*, check: bool) -> Summary:
-    return Summary(run_id=uuid.uuid4().hex[:12], version=__version__, started_at=datetime.now(UTC), check=check)
+@contextmanager
+def _recorded(source: Source, around: Surroundings, *, check: bool) -> Iterator[Summary]:
+    """The summary of a run or check that begins. However it ends, the log and the audit log have a line on it."""
+    summary = Summary(run_id=uuid.uuid4().hex[:12], version=__version__, started_at=datetime.now(UTC), check=check)
+    summary.roster = source.name
+    began = time.monotonic()
+    with logs.bound(run_id=summary.run_id):
+        try:
+            yield summary
+        except BaseException as error:
+            summary.exit_code = exit_code_of(error)
+            summary.finished_at = datetime.now(UTC)
+            with suppress(BatchlinksError):  # what is raised matters more
+                audit.append(data_folder(around.environment), summary, user=around.user)
+            raise
+        finally:
+            seconds = round(time.monotonic() - began, 3)
+            logs.record(f"{'Check' if check else 'Run'} ended.", seconds=seconds, **summary.as_json())
 
 
 def _endpoint(settings: RunSettings, around: Surroundings) -> Endpoint:

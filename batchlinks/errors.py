@@ -70,6 +70,13 @@ class Interrupted(BatchlinksError):
     exit_code = ExitCode.INTERRUPTED
 
 
+def exit_code_of(error: BaseException) -> ExitCode:
+    """With which a command ends that this has ended."""
+    if isinstance(error, BatchlinksError):
+        return error.exit_code
+    return ExitCode.BROKEN if isinstance(error, Exception) else ExitCode.INTERRUPTED
+
+
 def defect(error: Exception) -> str:
     """Where batchlinks broke, and as what; never the values that it held, as a traceback or a message might."""
     from batchlinks import __version__

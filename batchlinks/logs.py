@@ -5,6 +5,8 @@ Libraries say nothing here: at their more talkative levels, HTTP clients log who
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import structlog
@@ -14,6 +16,7 @@ Form = Literal["text", "json"]
 
 _LEVELS = {"quiet": logging.ERROR, "normal": logging.INFO, "verbose": logging.DEBUG}
 _current: Any = None
+_form: Form = "text"
 
 
 def logger() -> Any:
@@ -26,14 +29,32 @@ def logger() -> Any:
 
 def configure(form: Form, level: Level, **always: str) -> None:
     """Set how this process speaks; `always` goes into every JSON line."""
+    global _current, _form
+    _current, _form = _made(form, level).bind(**always), form
+
+
+@contextmanager
+def bound(**facts: object) -> Iterator[None]:
+    """Within, these stand in every JSON line too."""
     global _current
-    _current = _made(form, level).bind(**always)
+    before = logger()
+    _current = before.bind(**facts)
+    try:
+        yield
+    finally:
+        _current = before
+
+
+def record(sentence: str, **facts: object) -> None:
+    """A line for machines alone: where people read, the command says it in its own words."""
+    if _form == "json":
+        logger().info(sentence, **facts)
 
 
 def forget() -> None:
     """Say only errors again, on whatever standard error is by then: for a command that has ended."""
-    global _current
-    _current = None
+    global _current, _form
+    _current, _form = None, "text"
 
 
 def _made(form: Form, level: Level) -> Any:

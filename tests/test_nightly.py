@@ -815,12 +815,12 @@ def test_as_json_every_line_is_an_object_and_a_roster_has_its_counts(night: Call
     ended = night("--log-format", "json")
 
     lines = [json.loads(line) for line in ended.err.splitlines()]
-    done = next(line for line in lines if line.get("table") == "all")
-    assert done["rows"] == 2
-    assert done["errors"] == {"placeholder_id": 1}
-    assert done["exit_code"] == 3
-    assert len(done["roster_sha256"]) == 64
+    done = next(line for line in lines if line["message"] == "Run ended.")
+    assert (done["rows"], done["linked"], done["errors"], done["exit_code"]) == (2, 1, {"placeholder_id": 1}, 3)
     assert done["seconds"] > 0
+    assert {line["run_id"] for line in lines} == {done["run_id"]}
+    of_the_night = lines[-1]
+    assert (of_the_night["table"], of_the_night["roster"], of_the_night["exit_code"]) == ("all", "a.csv", 3)
     assert "1001" not in ended.err.replace(done["roster_sha256"], "")
 
 

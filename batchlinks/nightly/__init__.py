@@ -367,12 +367,14 @@ def _addresses(around: batch.Surroundings) -> Sequence[str]:
 
 
 def _say(outcome: RosterOutcome) -> None:
-    counts = outcome.summary.as_json() if outcome.summary is not None else {}
     say = logger().info if outcome.problem is None else logger().error
-    sentence = outcome.problem or outcome.in_words
     say(
-        f"{outcome.name}: {sentence}",
-        **{**counts, "exit_code": int(outcome.exit_code), "table": outcome.table, "seconds": round(outcome.seconds, 3)},
+        f"{outcome.name}: {outcome.problem or outcome.in_words}",
+        table=outcome.table,
+        roster=outcome.name,
+        run_id=outcome.summary.run_id if outcome.summary is not None else None,
+        exit_code=int(outcome.exit_code),
+        seconds=round(outcome.seconds, 3),
     )
 
 

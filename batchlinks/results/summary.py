@@ -35,6 +35,9 @@ class Summary:
     outputs: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256 of each file; known once they are in place."""
 
+    audited: bool = False
+    """Whether its line is in the audit log."""
+
     def reconcile(self) -> None:
         """Every row is accounted for once, or no file is released. Raises BatchlinksError."""
         if self.rows != self.linked + self.duplicates + sum(self.errors.values()):
