@@ -2,7 +2,6 @@
 
 import json
 import os
-import sqlite3
 import stat
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -15,7 +14,6 @@ from conftest import PROJECT, Ended
 from rosters import raw_workbook, text_cell, workbook
 
 from batchlinks.codes import ErrorCode
-from batchlinks.ledger import Ledger
 from batchlinks.paths import default_ledger
 from batchlinks.simulator import RunningSimulator
 
@@ -45,15 +43,11 @@ def summary(roster: Path) -> dict[str, object]:
     return results.summary(roster.with_name(f"{roster.stem}.check.json"))
 
 
-def withdraw(identifier: str) -> None:
-    """As IT would; the API's address is the one that no variable changes here."""
-    path = default_ledger(os.environ)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Ledger(path, api="https://api.healthex.io", project_id=PROJECT):
-        pass
-    with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO withdrawn SELECT number, ?, '2026-11-01' FROM project", (identifier,))
-    connection.close()
+def withdraw(command: Command, folder: Path, identifier: str) -> None:
+    """As IT would."""
+    listed = folder / "withdrawn.txt"
+    listed.write_text(f"{identifier}\n", encoding="utf-8")
+    assert command("ledger", "withdraw", "--ids", listed).code == 0
 
 
 # --- every code, with row and sentence ------------------------------------------------------------------------
@@ -61,7 +55,7 @@ def withdraw(identifier: str) -> None:
 
 def test_each_cell_of_a_csv_that_is_no_id_is_named_by_row_code_and_sentence(command: Command, tmp_path: Path) -> None:
     (tmp_path / "excluded.txt").write_text("7001\n", encoding="utf-8")
-    withdraw("AB-7002")
+    withdraw(command, tmp_path, "AB-7002")
     roster = csv_roster(
         tmp_path,
         "AB-1001,Ann,1980-01-05",  # row 2
