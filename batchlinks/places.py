@@ -81,8 +81,8 @@ class Place(Protocol):
     def upload(self, source: Path, name: str, *, mode: int = 0o600) -> None:
         """Put a copy of a file there, whole or not at all; one of this name is replaced.
 
-        A folder that has to be made for it is its owner's alone (0700), or its group's too (2750) where `mode` lets the
-        group read.
+        A folder that has to be made for it is its owner's alone (0700), its group's too (2750) where `mode` lets the group
+        read, or everyone's (0755).
         """
         ...
 
@@ -134,7 +134,9 @@ def is_plain(name: str) -> bool:
 
 
 def folder_mode(mode: int) -> int:
-    """That of a folder made for a file of this mode."""
+    """That of a folder made for a file of this mode: whoever may read the file gets into the folder."""
+    if mode & 0o004:
+        return 0o755
     return 0o2750 if mode & 0o040 else 0o700
 
 

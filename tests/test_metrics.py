@@ -110,11 +110,12 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, former: bytes) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no modes there")
 def test_the_node_exporter_can_read_the_file_and_finds_no_half_one(tmp_path: Path) -> None:
-    path = tmp_path / "batchlinks.prom"
+    path = tmp_path / "textfile" / "batchlinks.prom"
     written(path, good_night())
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    assert [each.name for each in tmp_path.iterdir()] == ["batchlinks.prom"]
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+    assert [each.name for each in path.parent.iterdir()] == ["batchlinks.prom"]
 
 
 def test_no_name_of_a_file_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,11 @@ from batchlinks.errors import ExitCode
 
 
 @cloup.command(epilog=EXIT_CODES)
-@cloup.argument("roster", metavar="ROSTER", help="The patient list: CSV or spreadsheet; - for CSV on standard input.")
+@cloup.argument(
+    "roster",
+    metavar="ROSTER",
+    help="The patient list: CSV or spreadsheet, or its address (s3://, sftp://); - for CSV on standard input.",
+)
 @run_options
 @cloup.pass_context
 def run(
