@@ -329,6 +329,26 @@ def test_a_server_with_another_key_than_the_known_one_is_sent_nothing(
 
 
 @pytest.mark.needs("sshd")
+@pytest.mark.parametrize("checking", ["accept-new", "no"])
+def test_who_wishes_it_takes_the_first_key_of_a_server_on_trust_but_no_other(
+    command: Command, sshd: Sshd, tmp_path: Path, checking: str
+) -> None:
+    sshd.known_hosts.unlink()
+    (sshd.home / ".ssh" / "config").write_text(f"Host 127.0.0.1\n  StrictHostKeyChecking {checking}\n")
+    roster = put_roster(f"{sshd.address}{tmp_path}/in")
+    kept = sshd.known_hosts.read_text()
+
+    assert kept.startswith(f"[127.0.0.1]:{sshd.port} ")
+    assert command("check", roster, "--output-dir", tmp_path).code == 0
+    assert sshd.known_hosts.read_text() == kept
+
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    other = (tmp_path / "other.pub").read_text()
+    sshd.known_hosts.write_text(f"[127.0.0.1]:{sshd.port} {other}")
+    assert command("check", roster, "--output-dir", tmp_path).code == 2
+
+
+@pytest.mark.needs("sshd")
 def test_a_server_of_which_only_another_kind_of_key_is_known_is_sent_nothing(
     command: Command, sshd: Sshd, tmp_path: Path
 ) -> None:

@@ -42,6 +42,17 @@ class _Unknown(paramiko.SSHException):
         super().__init__("unknown host key")
 
 
+class _AcceptNew(paramiko.MissingHostKeyPolicy):
+    """Where the settings for SSH say so, of this host or of all: the first key that is seen is kept, as `ssh` does."""
+
+    def __init__(self, known_hosts: Path) -> None:
+        self._known_hosts = known_hosts
+
+    def missing_host_key(self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        with suppress(OSError), self._known_hosts.open("a", encoding="ascii") as file:
+            file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
+
+
 class _OnlyKnown(paramiko.MissingHostKeyPolicy):
     def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
         raise _Unknown(key)
@@ -62,7 +73,8 @@ def connect(address: Address) -> paramiko.SSHClient:
         alias_port = paramiko.config.SSH_PORT  # known_hosts has an alias without a port
     client = paramiko.SSHClient()
     client.set_log_channel(_LOG)
-    client.set_missing_host_key_policy(_OnlyKnown())
+    accepts_new = settings.get("stricthostkeychecking") in ("accept-new", "no", "off")
+    client.set_missing_host_key_policy(_AcceptNew(_first_known_hosts(settings)) if accepts_new else _OnlyKnown())
     _load_known_hosts(client.get_host_keys(), settings)
     try:
         client.connect(
@@ -111,6 +123,11 @@ def _load_known_hosts(keys: paramiko.HostKeys, settings: Mapping[str, Any]) -> N
             continue
         except Exception as error:  # paramiko has several for lines that it cannot read
             raise SettingsError(f"{name} has a line that is no host key. Correct it.") from error
+
+
+def _first_known_hosts(settings: Mapping[str, Any]) -> Path:
+    """Where a new key is kept."""
+    return Path(str(settings.get("userknownhostsfile", _KNOWN_HOSTS[0])).split()[0]).expanduser()
 
 
 def _line_to(host: str, port: int, settings: Mapping[str, Any]) -> Any:
