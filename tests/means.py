@@ -6,7 +6,10 @@ server, a missing program fails the test instead.
 
 import os
 import shutil
+import subprocess
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +37,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"{program} is not on this machine, and no test may be left out here")
         _left_out[program].append(item.nodeid)
         pytest.skip(f"no {program}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A disk of so many kilobytes; called again, it has another size, with all that is on it. Only root can make one."""
+    disk = tmp_path / "disk"
+    mounted = False
+
+    def of_size(kilobytes: int) -> Path:
+        nonlocal mounted
+        disk.mkdir(exist_ok=True)
+        options = f"{'remount,' if mounted else ''}size={kilobytes}k,mode=700"
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True, check=False)
+        if made.returncode and not COMPLETE:
+            pytest.skip("no small disk can be made here")
+        assert made.returncode == 0, made.stderr
+        mounted = True
+        return disk
+
+    yield of_size
+    if mounted:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

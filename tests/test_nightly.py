@@ -591,6 +591,36 @@ def test_a_night_killed_after_its_run_was_finished_only_puts_the_roster_away(
     ]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a small disk is made as Linux does")
+def test_a_disk_that_fills_up_loses_nothing_and_the_next_night_goes_on(
+    command: Command,
+    start_healthex: StartHealthEx,
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    healthex = start_healthex()
+    disk = small_disk(420)
+    monkeypatch.setenv("BATCHLINKS_DATA_DIR", str(disk / "data"))
+    house = House(disk)
+    house.put("a.csv", range(100_001, 100_801))
+
+    ended = command("nightly", *house.arguments, "--id-column", "MRN")
+
+    assert ended.code == 1
+    assert "No space left on device" in ended.err
+    assert "Traceback" not in ended.err
+    assert house.files() == ["working/a.csv"]
+    assert not (house.outbox / TODAY / "a.links.csv").exists() or house.links("a").items() <= healthex.links.items()
+
+    small_disk(20_000)
+    ended = command("nightly", *house.arguments, "--id-column", "MRN")
+
+    assert ended.code == 0, ended.err
+    assert house.links("a") == healthex.links
+    assert len(healthex.links) == 800
+    assert healthex.link_calls < 800 + 400, "most of what was answered before had been kept"
+
+
 # --- what should have come ------------------------------------------------------------------------------------
 
 EXPECTED = '[[roster]]\nname = "clinic"\nmatch = "*.csv"\nid-column = "MRN"\nexpect_by = "05:00"\n'

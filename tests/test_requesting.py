@@ -78,8 +78,9 @@ def test_many_patients_all_get_their_own_link_from_a_server_that_does_everything
     assert healthex.statuses[429] > 0
     assert healthex.token_calls >= 4
     assert healthex.token_calls <= 1 + healthex.statuses[401]
-    # On a busy machine a call's time can run out before it has arrived.
-    assert healthex.link_calls <= counts(tmp_path)["calls"] <= healthex.link_calls + 5
+    calls = counts(tmp_path)["calls"]
+    assert isinstance(calls, int)
+    assert healthex.link_calls <= calls <= healthex.link_calls + 5  # some calls' time can run out on their way
 
 
 @settings(

@@ -231,7 +231,7 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
     try:
         _put_away(world, claim, code)
     except PlaceError as error:  # its results are in place: the next night finds them and only puts it away
-        code, problem = ExitCode.BROKEN, str(error)
+        code, problem = ExitCode.BROKEN, problem or str(error)
     return _outcome(claim, table, code, summary, problem, started)
 
 
