@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pacing import FixedWindows, paced
 
 from batchlinks.errors import Unreachable
 from batchlinks.healthex.gate import CALLS_IN_VAIN, Gate, Ticket, Troubles
@@ -15,56 +15,76 @@ from batchlinks.healthex.pace import Pace
 from batchlinks.simulator.faults import TokenBucket
 
 CLIENTS = 64
+ANY = Ticket(1, 0.0)
 steadily = settings(derandomize=True, deadline=None)
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a run of made-up calls came to."""
-
-    sent: int = 0
-    refused: int = 0
+def bucket(rate: float, burst: int, since: float = 0.0) -> TokenBucket:
+    return TokenBucket(rate, burst, since)
 
 
-def paced(pace: Pace, server: TokenBucket, *, seconds: float, start: float = 0.0, latency: float = 0.02) -> Outcome:
-    """Call the server for some seconds as fast as the pace allows; each refused call waits a second."""
-    outcome = Outcome()
-    now = start
-    while (now := now + pace.wait_s(now)) < start + seconds:
-        pace.started(now)
-        outcome.sent += 1
-        if server.take(now):
-            outcome.refused += 1
-            pace.refused(now, now + latency)
-    return outcome
+@pytest.mark.parametrize("limit", [20, 50, 100, 500, 2000])
+@pytest.mark.parametrize("stock", ["50", "a tenth", "all of it"])
+def test_a_limit_that_nobody_told_is_used_to_95_percent_from_the_first_call_on_with_1_percent_refused(
+    limit: int, stock: str
+) -> None:
+    burst = {"50": 50, "a tenth": max(5, limit // 10), "all of it": limit}[stock]
+
+    [run] = paced(bucket(limit, burst), seconds=40)
+
+    assert run.let_through(0, 40) >= 0.95 * limit * 40
+    assert run.share_refused(0, 40) <= 0.01
 
 
-@pytest.mark.parametrize("limit", [20, 50, 500, 2000])
-def test_the_pace_comes_close_to_a_limit_that_nobody_told_with_few_refusals(limit: float) -> None:
-    pace, server = Pace(), TokenBucket(limit, max(2, int(limit / 10)), 0.0)
-    paced(pace, server, seconds=20)  # learning
+@pytest.mark.parametrize("limit", [20, 100, 500])
+def test_so_many_calls_in_each_second_of_the_clock_is_a_limit_too(limit: int) -> None:
+    [run] = paced(FixedWindows(limit), seconds=80)
 
-    settled = paced(pace, server, seconds=60, start=20.0)
-
-    assert settled.sent - settled.refused >= 0.9 * limit * 60
-    assert settled.refused <= 0.02 * settled.sent + 2
+    assert run.let_through(20, 80) >= 0.93 * limit * 60
+    assert run.share_refused(20, 80) <= 0.01
 
 
-def test_the_pace_finds_a_limit_that_was_raised() -> None:
-    pace = Pace()
-    paced(pace, TokenBucket(100, 10, 0.0), seconds=20)
+def test_a_server_that_holds_no_stock_at_all_is_called_evenly() -> None:
+    [run] = paced(bucket(20, 1), seconds=80)
 
-    paced(pace, TokenBucket(400, 10, 20.0), seconds=60, start=20.0)
+    assert run.let_through(20, 80) >= 0.9 * 20 * 60
+    assert run.share_refused(20, 80) <= 0.01
 
-    assert pace.rate >= 350
+
+@settings(derandomize=True, deadline=None, max_examples=12)
+@given(st.integers(20, 200), st.floats(0.05, 2), st.floats(0.001, 0.1), st.integers(0, 2**32))
+def test_whatever_the_limit_its_stock_and_the_way_there_the_pace_comes_close(
+    limit: int, stock: float, latency_s: float, seed: int
+) -> None:
+    [run] = paced(bucket(limit, max(2, int(stock * limit))), seconds=70, latency_s=latency_s, seed=seed)
+
+    assert run.let_through(20, 70) >= 0.9 * limit * 50
+    assert run.share_refused(20, 70) <= 0.015
+
+
+@pytest.mark.parametrize("before", [20, 100, 500])
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_a_limit_that_changed_is_found_again_within_45_seconds(before: int, factor: float) -> None:
+    then = int(before * factor)
+    old, new = bucket(before, 20), bucket(then, 20, since=30.0)
+
+    [run] = paced(lambda now: old if now < 30 else new, seconds=95)
+
+    assert run.let_through(75, 95) >= 0.9 * then * 20
+    assert run.share_refused(75, 95) <= 0.01
+
+
+@pytest.mark.parametrize("limit", [20, 100, 500])
+def test_two_runs_that_share_a_limit_each_get_a_quarter_of_it_at_least(limit: int) -> None:
+    first, second = paced(bucket(limit, 50), seconds=60, clients=2)
+
+    assert min(first.let_through(0, 60), second.let_through(0, 60)) >= 0.25 * limit * 60
 
 
 def test_nobody_who_refuses_is_asked_as_fast_as_can_be_within_seconds() -> None:
-    pace = Pace()
+    [run] = paced(bucket(1e9, 10), seconds=4, latency_s=0.001)
 
-    paced(pace, TokenBucket(1e9, 10, 0.0), seconds=4)
-
-    assert pace.rate >= 20_000
+    assert run.pace.rate >= 20_000
 
 
 @steadily
@@ -83,17 +103,16 @@ def test_a_rate_that_was_told_is_never_exceeded(ceiling: float, seed: int) -> No
 
 
 def test_the_refusals_of_calls_that_were_under_way_together_slow_it_down_once() -> None:
-    pace = Pace()
-    paced(pace, TokenBucket(1e9, 10, 0.0), seconds=1)
-    before = pace.rate
-    pace.refused(0.95, 1.0)
-    once = pace.rate
+    [run] = paced(bucket(1e9, 10), seconds=1)
+    before = run.pace.rate
+    run.pace.refused(0.95, 1.0)
+    once = run.pace.rate
 
     for _ in range(30):
-        pace.refused(0.99, 1.01)
+        run.pace.refused(0.99, 1.01)
 
     assert once < before
-    assert pace.rate == once
+    assert run.pace.rate == once
 
 
 @steadily
@@ -134,7 +153,7 @@ def test_every_ticket_comes_back_whatever_becomes_of_its_call(seed: int) -> None
             case 1 if not number:
                 turns.throttled(ticket, 0.0)
             case 2:
-                turns.failed(Troubles(f"{number}", ticket.number), reached=True, untried=False)
+                turns.failed(ticket, Troubles(f"{number}", ticket.number), reached=True, untried=False)
             case 3:
                 turns.not_used()
             case _:
@@ -175,14 +194,12 @@ def test_failures_before_anything_got_through_are_nobodys_own() -> None:
         for _ in range(2):
             ticket = await turns.enter()
             troubles.first_call = troubles.first_call or ticket.number
-            turns.failed(troubles, reached=True, untried=False)
+            turns.failed(ticket, troubles, reached=True, untried=False)
         assert troubles.counted == 0
         turns.got_through(await turns.enter())
-        await turns.enter()
-        turns.failed(troubles, reached=True, untried=False)
+        turns.failed(await turns.enter(), troubles, reached=True, untried=False)
         assert troubles.counted == 1
-        await turns.enter()
-        turns.failed(troubles, reached=False, untried=False)
+        turns.failed(await turns.enter(), troubles, reached=False, untried=False)
         assert troubles.counted == 1
 
     asyncio.run(scene())
@@ -194,7 +211,7 @@ def test_five_that_fail_together_are_an_outage_as_long_as_somebody_was_never_tri
         everybody = [Troubles(f"{number}", number + 1) for number in range(6)]
         turns.got_through(Ticket(100, 0.0))
         for troubles in [*everybody, *everybody]:
-            turns.failed(troubles, reached=True, untried=untried)
+            turns.failed(ANY, troubles, reached=True, untried=untried)
         return [troubles.counted for troubles in everybody]
 
     assert asyncio.run(scene(untried=True)) == [1, 1, 1, 1, 0, 0]
@@ -209,11 +226,11 @@ def test_one_that_gave_up_is_no_sign_of_an_outage_any_more() -> None:
             turns.gave_up(Troubles(f"{number}"))
         early = [Troubles(f"{number}", 2 + number) for number in range(5)]
         for troubles in early:
-            turns.failed(troubles, reached=True, untried=False)
+            turns.failed(ANY, troubles, reached=True, untried=False)
         assert early[4].counted == 0
         for troubles in early[:4]:
             turns.gave_up(troubles)
-        turns.failed(early[4], reached=True, untried=False)
+        turns.failed(ANY, early[4], reached=True, untried=False)
         return early[4].counted
 
     assert asyncio.run(scene()) == 1

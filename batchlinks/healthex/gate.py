@@ -7,6 +7,7 @@ ends the run when that lasts longer than the patience.
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,14 +64,14 @@ class Gate:
         self._concurrency = concurrency
         self._patience_s = patience_s
         self._spread = spread
-        self._pace = Pace(ceiling=rate, now=self._loop.time())
+        self._pace = Pace(ceiling=rate, now=time.monotonic())
         self._window = 1
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closed_until = 0.0
         self._tickets = 0
-        self._last_through = self._loop.time()
+        self._last_through = time.monotonic()
         self._told_until = 0.0
         self._told_s = 0.0
         self._got_through = 0
@@ -104,7 +105,8 @@ class Gate:
         """The server answered for this ID, whatever it said."""
         self._in_flight -= 1
         self._got_through = max(self._got_through, ticket.number)
-        self._last_through = self._loop.time()
+        self._last_through = time.monotonic()
+        self._pace.let_through(ticket.started, self._last_through)
         self._told_s = 0.0
         self._failing.clear()
         self._pauses = 0
@@ -115,7 +117,7 @@ class Gate:
     def answered(self) -> None:
         """The server answered, but about the token or the whole run: the gate becomes no wider for it."""
         self._in_flight -= 1
-        self._last_through = self._loop.time()
+        self._last_through = time.monotonic()
         self._let_in()
 
     def throttled(self, ticket: Ticket, told_s: float | None) -> float:
@@ -124,7 +126,7 @@ class Gate:
         Raises Unreachable when the server says to come back later than a run can wait, or refused all calls so far.
         """
         self._in_flight -= 1
-        now = self._loop.time()
+        now = time.monotonic()
         self._pace.refused(ticket.started, now)
         if told_s is not None:
             self.told_to_wait(told_s)
@@ -143,11 +145,11 @@ class Gate:
         """The server said how long to wait; that much is no silence. Raises Unreachable when it is too long."""
         if wait_s > LONGEST_TOLD_WAIT_S:
             raise come_back_later(wait_s)
-        now = self._loop.time()
+        now = time.monotonic()
         self._told_s += max(0.0, now + wait_s - max(self._told_until, now))
         self._told_until = max(self._told_until, now + wait_s)
 
-    def failed(self, troubles: Troubles, *, reached: bool, untried: bool) -> None:
+    def failed(self, ticket: Ticket, troubles: Troubles, *, reached: bool, untried: bool) -> None:
         """The call failed. Counts it against the ID only where others got through.
 
         Evidence that they do: hardly any other ID fails; or, once no ID is left `untried`, one that was sent after this
@@ -155,13 +157,15 @@ class Gate:
         """
         self._in_flight -= 1
         self._unreached = not reached
+        if reached:
+            self._pace.let_through(ticket.started, time.monotonic())
         outage = not self._got_through or len(self._failing.keys() | {troubles.external_id}) >= _OUTAGE_FROM
         counts = reached and (not outage or (not untried and self._got_through > troubles.first_call))
         self._failing[troubles.external_id] = counts
         troubles.counted += counts
         if outage and (untried or not self._got_through or not reached):
             self._window = 1
-            self._closed_until = max(self._closed_until, self._loop.time() + self._next_pause())
+            self._closed_until = max(self._closed_until, time.monotonic() + self._next_pause())
         self._let_in()
 
     def gave_up(self, troubles: Troubles) -> None:
@@ -175,7 +179,7 @@ class Gate:
 
     def silent_for_s(self) -> float:
         """How long nothing has got through beyond what the server told us to wait."""
-        return self._loop.time() - self._last_through - min(self._told_s, LONGEST_TOLD_WAIT_S)
+        return time.monotonic() - self._last_through - min(self._told_s, LONGEST_TOLD_WAIT_S)
 
     @property
     def only_stragglers(self) -> bool:
@@ -194,11 +198,11 @@ class Gate:
         return min(longest * (0.75 + self._spread() / 2), max(0.2, self._patience_s / 4))
 
     def _may_start(self) -> bool:
-        now = self._loop.time()
+        now = time.monotonic()
         return self._in_flight < self._window and now >= self._closed_until and self._pace.wait_s(now) <= 0.0
 
     def _start(self) -> Ticket:
-        now = self._loop.time()
+        now = time.monotonic()
         self._pace.started(now)
         self._in_flight += 1
         self._tickets += 1
@@ -214,7 +218,7 @@ class Gate:
             self._timer.cancel()
             self._timer = None
         if self._waiting and self._in_flight < self._window:
-            now = self._loop.time()
+            now = time.monotonic()
             delay = max(self._closed_until - now, self._pace.wait_s(now), 0.0)
             self._timer = self._loop.call_later(delay, self._let_in)
 

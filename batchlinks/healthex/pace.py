@@ -1,27 +1,64 @@
 """How fast to call a server that publishes no limit. Pure: the clock comes in as seconds that only grow.
 
-The rate grows until a call is refused, closes in on the limit between the highest rate that was welcome and the
-lowest that was not, and from then on creeps upwards, so that a limit that was raised is found again. Only
-one thing makes it slower: a refusal of a call that was sent since the rate was last cut, since all that were in
-flight at that moment are refused for the same reason.
+The rate doubles until a call is refused. From then on two refusals tell more than one: whatever stock of calls the server
+had is used up at both, so what it let through in between is its limit. The rate goes just below that, stays as
+long as it takes to pay for another refusal, and then grows, ever faster, so that a limit that was raised is found again.
+
+How far a limit can be trusted shows with time: growth is quick at first and slower after every refusal.
 """
 
+import math
 from dataclasses import dataclass, field
 
-START = 50.0
+START = 25.0
 """Calls a second at the beginning."""
 
 UNLIMITED = 20_000.0
 """Calls a second beyond which no pacing is felt; nobody has refused so far."""
 
-_GROWTH = 2.0
-_GROWTH_EVERY_S = 0.25
-_TRIAL_S = 1.0
-_CLOSE_ENOUGH = 1.03
-_CREEP = 0.007
-_CREEP_DOUBLES_S = 6.0
-_CUT = 0.94
 _SLOWEST = 0.2
+_LOOK_EVERY_S = 0.1
+
+# Before any refusal the rate doubles so quickly; half a second later, when the limit is at least not among the low ones,
+# it does so more quickly still.
+_DOUBLES_S = 0.25
+_CAREFUL_S = 0.5
+_THEN_DOUBLES_S = 0.2
+
+_FIRST_CUT = 4.0
+"""At the first refusal nobody knows by how much the rate is too high."""
+
+_RECOVERS_S = 0.5
+"""Below a rate that is known to be welcome, the rate doubles so quickly."""
+
+_MARGIN = 0.98
+"""Of a limit as it was measured."""
+
+_CREEP = 0.03
+_FIRST_CREEP_S = 0.7
+_SLOWEST_CREEP_S = 4.0
+_CREEP_SLOWS = 1.5
+"""Above it, the rate has grown by 3 % after so many seconds, by 9 % after twice as many, by 21 % after three times."""
+
+_REFUSALS_A_CALL = 0.006
+"""What refusals are meant to be, as a share of all calls: the limit promised is 1 %."""
+_MOST_CREDIT, _MOST_DEBT = 3.0, 3.0
+_LONGEST_HOLD_S = 15.0
+
+_ENOUGH_CALLS = 16
+_ENOUGH_S = 0.5
+"""Refusals that lie closer together tell that the rate is too high, but not by how much."""
+_LONG_S = 2.0
+_TELLING_S = 0.1
+_MEASURED_S = 6.0
+
+_LEEWAY_CALLS = 2.0
+"""The stock that a server is left to build up after a refusal; it may be able to hold less, and so have let through more."""
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 1.0
+
+_CATCH_UP_S = 0.01
+_EVEN_BELOW = 200.0
+"""Calls a second below which none follows another more closely for having been late: some servers hold no stock at all."""
 
 
 @dataclass(slots=True)
@@ -33,25 +70,31 @@ class Pace:
 
     now: float = 0.0
     rate: float = field(init=False)
-    _good: float = field(init=False, default=0.0)
-    _bad: float = field(init=False, default=0.0)
-    """The lowest rate that was refused; 0 while none was."""
-
-    _since: float = field(init=False)
-    """When the rate was last changed."""
-
-    _cut_at: float = field(init=False)
-    _quiet_since: float = field(init=False)
-    """Since when no call was refused."""
-
-    _sent: int = field(init=False, default=0)
-    """Calls since the rate was last changed: a rate that was not used up says nothing about the limit."""
-
     _next: float = field(init=False)
+    """When the next call may start."""
+
+    _growth: "_Growth" = field(init=False)
+    _looked: float = field(init=False)
+    _sent: int = field(init=False, default=0)
+    """Calls since the rate was last looked at: one that is not used up says nothing about the limit."""
+
+    _limit: "_Limit" = field(init=False)
+    _credit: float = field(init=False, default=_MOST_CREDIT)
+    """Refusals that may be caused."""
+
+    _cost: int = field(init=False, default=0)
+    """Refusals since the rate was last cut."""
+
+    _probing: bool = field(init=False, default=False)
+    """Since that cut nothing got through: one call at a time finds out when the server is ready again."""
+
+    _pause_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self.rate = self._capped(START)
-        self._since = self._cut_at = self._quiet_since = self._next = self.now
+        self._next = self._looked = self.now
+        self._growth = _Growth(self.rate, self.now)
+        self._limit = _Limit(self.now)
 
     def wait_s(self, now: float) -> float:
         """Seconds until the next call may start; 0 for at once."""
@@ -60,48 +103,191 @@ class Pace:
     def started(self, now: float) -> None:
         """A call starts at `now`."""
         # What a late timer missed is made up for, but no more than a hundredth of a second of it.
-        self._next = max(self._next, now - 0.01) + 1.0 / self.rate
+        behind = now - (_CATCH_UP_S if self.rate > _EVEN_BELOW else 0.0)
+        self._next = max(self._next, behind) + 1.0 / self.rate
         if self.ceiling is not None:  # never exceeded, not even for that long
             self._next = max(self._next, now + 1.0 / self.ceiling)
+        if self._probing:
+            self._next = max(self._next, now + self._pause_s)
         self._sent += 1
-        self._grow(now)
+        if now - self._looked >= _LOOK_EVERY_S:
+            self._grow(now)
+
+    def let_through(self, sent_at: float, now: float) -> None:
+        """A call that started at `sent_at` was answered, and not with a refusal."""
+        self._limit.let_through += 1
+        self._credit = min(_MOST_CREDIT, self._credit + _REFUSALS_A_CALL)
+        if self._probing and sent_at >= self._limit.refused_at:
+            self._probing = False
+            self._next = now + 1.0 / self.rate
+            self._growth.not_before(now)
 
     def refused(self, sent_at: float, now: float) -> None:
         """A call that started at `sent_at` was answered 429 or 503 with Retry-After."""
-        self._quiet_since = now
-        if sent_at < self._cut_at:
-            return
-        closing_in = self._bad == 0.0 or self._bad > self._good * _CLOSE_ENOUGH
-        self._bad = self.rate
-        if closing_in:
-            self._change((self._good + self.rate) / 2 if 0 < self._good < self.rate else self.rate / 2, now)
+        self._credit = max(-_MOST_DEBT, self._credit - 1.0)
+        self._cost += 1
+        if self._limit.ever_refused and sent_at < self._limit.refused_at:
+            return  # it was under way when the rate was cut, and is refused for the same reason
+        if self._limit.ever_refused and not self._limit.let_through:
+            self._limit.refused_at = now
+            self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s)
         else:
-            self._change(self.rate * _CUT, now)
-        self._good = min(self._good, self.rate)
-        self._cut_at = now
-        self._next = max(self._next, now + 1.0 / self.rate)
+            self._growth = self._limit.after_refusal(self.rate, self._growth, now)
+            self.rate = self._growth.rate = self._capped(self._growth.rate)
+            self._cost = 1
+            self._pause_s = max(_SHORTEST_PAUSE_S, _LEEWAY_CALLS / self.rate)
+        self._probing = True
+        self._looked, self._sent = now, 0
+        self._next = max(self._next, now + self._pause_s)
 
     def _grow(self, now: float) -> None:
-        elapsed = now - self._since
-        if self._sent < 0.7 * self.rate * elapsed:
+        elapsed, used = now - self._looked, self._sent >= 0.7 * self.rate * (now - self._looked)
+        self._looked, self._sent = now, 0
+        if not used:
+            self._growth.wait(elapsed)
             return
-        if self._bad == 0.0:
-            if elapsed >= _GROWTH_EVERY_S:
-                self._good = self.rate
-                self._change(self.rate * _GROWTH, now)
-        elif elapsed >= _TRIAL_S:
-            self._good = self.rate
-            if self._bad > self.rate * _CLOSE_ENOUGH:
-                self._change((self.rate + self._bad) / 2, now)
-            else:
-                creep = _CREEP * 2 ** min((now - self._quiet_since) / _CREEP_DOUBLES_S, 6.0)
-                self._change(self.rate * (1 + creep * elapsed), now)
-                self._bad = max(self._bad, self.rate)
-
-    def _change(self, rate: float, now: float) -> None:
-        self.rate = self._capped(rate)
-        self._since = now
-        self._sent = 0
+        if self._growth.recovered(now):
+            debt_s = max(0.0, self._cost - self._credit) / (_REFUSALS_A_CALL * self.rate)
+            # A limit that is not well known yet is worth a refusal more.
+            trusted = (self._growth.creep_s / _SLOWEST_CREEP_S) ** 2
+            self._growth.hold(min(_LONGEST_HOLD_S, debt_s) * trusted)
+        self.rate = self._capped(self._growth.at(now))
 
     def _capped(self, rate: float) -> float:
         return max(_SLOWEST, min(rate, self.ceiling or UNLIMITED, UNLIMITED))
+
+
+@dataclass(slots=True)
+class _Growth:
+    """How the rate grows from one refusal to the next: fast up to `known`, then not at all, then ever faster."""
+
+    rate: float
+    """Calls a second at its beginning."""
+
+    since: float
+    known: float = UNLIMITED
+    """Calls a second that are welcome, as far as can be told."""
+
+    doubles_s: float | None = None
+    """None before the first refusal."""
+
+    creep_s: float = _FIRST_CREEP_S
+    _creeps_from: float | None = None
+    """When the rate starts to exceed what is known; None while it is below."""
+
+    def at(self, now: float) -> float:
+        """Calls a second."""
+        if self._creeps_from is None:
+            return min(self.known, self.rate * math.exp2(self._doublings(max(0.0, now - self.since))))
+        return self._creeping(now)
+
+    def shortly_before(self, now: float) -> float | None:
+        """The rate that held for a while before a refusal at `now`; None where it had not grown long enough to tell."""
+        if self._creeps_from is None:
+            return None
+        while_s = min(1.0, 0.5 * self.creep_s)
+        return self._creeping(now - while_s) if now - self._creeps_from > 2 * while_s else None
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether it is still below what is known."""
+        return self._creeps_from is None
+
+    def recovered(self, now: float) -> bool:
+        """Whether it has just come to what is known; true once."""
+        if self._creeps_from is not None or self.at(now) < self.known:
+            return False
+        self._creeps_from = now
+        return True
+
+    def hold(self, seconds: float) -> None:
+        """Stay at what is known for so long."""
+        self._creeps_from = (self._creeps_from or 0.0) + seconds
+
+    def wait(self, seconds: float) -> None:
+        """Time that does not count, since the rate was not used."""
+        self.since += seconds
+        if self._creeps_from is not None:
+            self._creeps_from += seconds
+
+    def not_before(self, now: float) -> None:
+        """The server was not ready until now."""
+        self.since = max(self.since, now)
+
+    def _doublings(self, seconds: float) -> float:
+        if self.doubles_s is not None:
+            return seconds / self.doubles_s
+        careful_s = min(seconds, _CAREFUL_S)
+        return careful_s / _DOUBLES_S + (seconds - careful_s) / _THEN_DOUBLES_S
+
+    def _creeping(self, now: float) -> float:
+        assert self._creeps_from is not None  # noqa: S101 - whoever calls it has looked
+        exponent = max(0.0, now - self._creeps_from) / self.creep_s
+        return self.known * (1.0 + _CREEP * (math.exp2(min(exponent, 12.0)) - 1.0))
+
+
+@dataclass(slots=True)
+class _Limit:
+    """What the refusals so far tell about the server's limit."""
+
+    since: float
+    """When what is measured began: at a refusal, once there was one."""
+
+    refused_at: float = 0.0
+    """When the server was last known to have nothing left. What was sent before says nothing new."""
+
+    let_through: int = 0
+    """Calls since the last cut."""
+
+    ever_refused: bool = False
+    _cut_at: float = 0.0
+    _measured: int = 0
+    """Calls let through since `since`, up to the last cut."""
+
+    _too_close: int = 0
+    """Refusals in a row that came too soon after the one before to measure anything."""
+
+    def after_refusal(self, rate: float, growth: _Growth, now: float) -> _Growth:
+        """How to go on after a call at `rate` was refused at `now`."""
+        calls, self.let_through = self.let_through, 0
+        elapsed, self._cut_at, self.refused_at = now - self._cut_at, now, now
+        if not self.ever_refused:
+            self.ever_refused = True
+            self._start_anew(now)
+            return _Growth(rate / _FIRST_CUT, now, doubles_s=_RECOVERS_S)
+        self._measured += calls
+        measured = (self._measured + _LEEWAY_CALLS) / max(now - self.since, 1e-3)
+        many = calls >= _ENOUGH_CALLS
+        if elapsed >= (_ENOUGH_S if many else _LONG_S):
+            known = _MARGIN * min(rate, max(measured, _also_possible(rate, measured, growth, now)))
+            if not many:
+                known = max(known, 0.7 * rate)
+            self._start_anew(now)
+            # Whoever gets so few calls through may be one of several that share a limit, and is to catch up.
+            creep_s = min(_SLOWEST_CREEP_S, _CREEP_SLOWS * growth.creep_s) if many else _FIRST_CREEP_S
+            return _Growth(known, now, known, _RECOVERS_S, creep_s)
+        known = self._while_too_close(rate, measured, calls, elapsed, now)
+        return _Growth(0.6 * known, now, known, _RECOVERS_S, growth.creep_s)
+
+    def _while_too_close(self, rate: float, measured: float, calls: int, elapsed: float, now: float) -> float:
+        """What is welcome at most, after one refusal close upon another: the limit fell, or was never that high."""
+        if self._measured < _ENOUGH_CALLS or now - self.since <= _ENOUGH_S:
+            measured = rate
+        known = min(rate, _MARGIN * measured) * 0.93**self._too_close
+        if elapsed >= _TELLING_S:
+            known = min(known, (calls + _LEEWAY_CALLS) / elapsed)
+        self._too_close += 1
+        if now - self.since > _MEASURED_S:
+            self.since, self._measured = now, 0
+        return known
+
+    def _start_anew(self, now: float) -> None:
+        self.since, self._measured, self._too_close = now, 0, 0
+
+
+def _also_possible(rate: float, measured: float, growth: _Growth, now: float) -> float:
+    """A limit higher than `measured`, where the server could not keep what was not used for later."""
+    if growth.is_recovering:  # in one sweep from far below to far above
+        return math.sqrt(measured * rate / math.sqrt(2.0))
+    before = growth.shortly_before(now)
+    return math.sqrt(measured * before) if before is not None else 0.0

@@ -201,7 +201,7 @@ class _Requests:
                     return answer
                 case Failed():
                     self._last_failure = answer.reason
-                    self._gate.failed(troubles, reached=answer.reached, untried=self._untried)
+                    self._gate.failed(ticket, troubles, reached=answer.reached, untried=self._untried)
                     return answer
                 case Throttled(wait_s):
                     self._tally.retries += 1
