@@ -88,7 +88,7 @@ def serve_until_interrupted(
     door = _door(serving, environment)
     address = _address(serving, listener)
 
-    server = _Server(_uvicorn_config(serving), lambda: say(_greeting(address, door, environment)))
+    server = _Server(_uvicorn_config(serving), lambda: say(_greeting(address, door)))
     server.config.app = guarded(application(runs, lambda: server.should_exit), door, max_bytes)
 
     async def serve() -> None:
@@ -168,18 +168,13 @@ def _token(environment: Mapping[str, str]) -> str:
     return fixed or secrets.token_urlsafe(32)
 
 
-def _greeting(address: str, door: Door, environment: Mapping[str, str]) -> str:
-    place = (
-        f"{door.public_origin}/, behind the proxy: it listens on {address}/" if door.public_origin else f"{address}/"
-    )
+def _greeting(address: str, door: Door) -> str:
+    """With the token in the address, also where it is fixed: whoever starts the server may read it, and opens the page."""
+    shown = door.public_origin or address
+    where = f" It listens on {address}/ behind the proxy." if door.public_origin else ""
     if door.token is None:
-        who = ", for those whom the proxy signs in"
-    elif read_secret(TOKEN_VARIABLE, environment, in_keyring=False):
-        who = f", with the token that {TOKEN_VARIABLE} holds"
-    else:
-        place = f"{door.public_origin or address}/?token={door.token}"
-        who = " (keep this address to yourself)"
-    return f"The upload page is at {place}{who}. Ctrl-C ends it."
+        return f"The upload page is at {shown}/ for those whom the proxy signs in.{where} Ctrl-C ends it."
+    return f"The upload page is at {shown}/?token={door.token} (keep this address to yourself).{where} Ctrl-C ends it."
 
 
 def _listener(host: str, port: int) -> socket.socket:
