@@ -1,13 +1,16 @@
 """Asking for the links that are not known: the IDs of a run go out, and each answer into the ledger as it comes."""
 
 import asyncio
+import functools
+import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
-from batchlinks.errors import BatchlinksError
+from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
 from batchlinks.healthex.tokens import Credentials
@@ -40,7 +43,7 @@ def ask(
 ) -> Asked:
     """Ask for every link that is not known. What stops it is a value here: what was answered is still written.
 
-    `proven`: HealthEx issued links for this project before.
+    `proven`: HealthEx issued links for this project before. Raises SettingsError where no call could be made at all.
     """
     asked = Asked()
     if not len(ids):
@@ -63,15 +66,12 @@ def ask(
         progress.settled(linked=isinstance(outcome, Linked))
 
     async def requests() -> None:
-        # Imported here: the HTTP client takes a quarter of a second, and most nights every link is known.
-        from batchlinks.healthex.requesting import ask_all
-
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         with interruption.calls(lambda: loop.call_soon_threadsafe(stopping.set)):
             if interruption.happened:  # just before
                 stopping.set()
-            await ask_all(
+            await _caller(settings)(
                 _one_by_one(ids),
                 endpoint=endpoint,
                 credentials=credentials,
@@ -85,6 +85,8 @@ def ask(
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(requests())
+    except SettingsError:
+        raise
     except BatchlinksError as error:
         asked.stopped_by = error
     finally:
@@ -94,6 +96,28 @@ def ask(
     except BatchlinksError as error:
         asked.stopped_by = error
     return asked
+
+
+def require_means(settings: RunSettings) -> None:
+    """Raises SettingsError where what makes the calls is not installed: to be said before the roster is read."""
+    if (settings.cluster or settings.workers) and importlib.util.find_spec("distributed") is None:
+        raise SettingsError(
+            'batchlinks[cluster] is not installed, and --cluster and --workers need it: pip install "batchlinks[cluster]".'
+        )
+
+
+def _caller(settings: RunSettings) -> Callable[..., Coroutine[Any, Any, None]]:
+    """`ask_all`, with the calls made here or by the workers of a cluster.
+
+    Imported here: the HTTP client takes a quarter of a second, and most nights every link is known.
+    """
+    if settings.cluster or settings.workers:
+        from batchlinks import cluster
+
+        return functools.partial(cluster.ask_all, scheduler=settings.cluster, workers=settings.workers)
+    from batchlinks.healthex.requesting import ask_all
+
+    return ask_all
 
 
 def _one_by_one(ids: pa.Array) -> Iterator[str]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks import __version__, audit, logs
-from batchlinks.asking import Asked, ask
+from batchlinks.asking import Asked, ask, require_means
 from batchlinks.codes import WarningCode
 from batchlinks.credentials import read_credentials, read_result_password
 from batchlinks.errors import BatchlinksError, ExitCode, SettingsError, exit_code_of
@@ -117,6 +117,7 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
     settings = validated(settings)
     endpoint = _endpoint(settings, around)
     credentials = read_credentials(around.environment)
+    require_means(settings)
     with ExitStack() as to_the_end:
         with _files(source, settings, endpoint.project_id, around) as files:
             table, column = read(source, settings, around.environment, around.seen)

@@ -132,6 +132,12 @@ class RunSettings:
     patience: float = _option(
         120.0, "Seconds to go on while nothing gets through.", Group.IT, metavar="S", above=0, only_run=True
     )
+    workers: int | None = _option(
+        None, "Make the calls from N processes on this computer.", Group.IT, metavar="N", minimum=1, only_run=True
+    )
+    cluster: str | None = _option(
+        None, "Make the calls from the workers of this Dask cluster.", Group.IT, metavar="ADDRESS", only_run=True
+    )
     strict_links: bool = _option(False, "Refuse every link that does not name its own ID.", Group.IT, only_run=True)
     ledger: Path | None = _option(None, "Where the links already made are recorded.", Group.IT, metavar="PATH")
     no_ledger: bool = _option(False, "Run without that record.", Group.IT)
@@ -219,7 +225,9 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-CONTRADICTIONS = (("project", "project_id"), ("id_width", "any_length"), ("ledger", "no_ledger"))
+CONTRADICTIONS = (
+    ("project", "project_id"), ("id_width", "any_length"), ("ledger", "no_ledger"), ("cluster", "workers"),
+)  # fmt: skip
 """Options of which a run can obey only one."""
 
 
@@ -242,6 +250,8 @@ def validated(settings: RunSettings) -> RunSettings:
             re.compile(settings.id_pattern)
         except re.error as error:
             raise SettingsError(f"--id-pattern is not a regular expression: {error.msg}.") from error
+    if settings.cluster is not None:
+        _check_cluster(settings.cluster)
     return settings
 
 
@@ -377,6 +387,34 @@ def chosen_project(settings: RunSettings, config: Config, environment: Mapping[s
         names = ", ".join(sorted(config.projects)) or "none"
         raise SettingsError(f"No [[project]] in {CONFIG_NAME} has the name that --project gives. There is: {names}.")
     return config.projects[settings.project]
+
+
+# --- what may be read on the way ------------------------------------------------------------------------------
+
+
+def stays_private(address: str) -> bool:
+    """Whether nobody on the network can read what is sent to a Dask address: it is encrypted, or stays on this computer."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme == "tls" or (parts.scheme == "tcp" and parts.hostname in THIS_MACHINE)
+
+
+def _check_cluster(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("tls", "tcp") and bool(parts.hostname and parts.port) and not parts.path
+        usable = usable and parts.username is None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError("--cluster takes the address of a Dask scheduler, such as tls://scheduler:8786.")
+    if not stays_private(address):
+        raise SettingsError(
+            "--cluster begins with tcp://, so patient IDs and the token would travel in clear. Use tls:// (tcp:// is for "
+            "a scheduler on this computer only)."
+        )
 
 
 # --- which deployment -----------------------------------------------------------------------------------------

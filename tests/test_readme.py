@@ -33,6 +33,7 @@ NIGHTLY = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
+    "docs/cluster.md",
     "docs/handing-over.md",
     "docs/ledger.md",
     "docs/nightly.md",
@@ -147,6 +148,8 @@ def test_every_option_that_any_text_names_exists() -> None:
     known |= set(options_of_ledger())
     of_others = {"--require-hashes", "--no-build-isolation", "--no-deps"}  # pip's
     of_others |= {"--system", "--shell", "--home-dir", "--now"}  # those of useradd and systemctl
+    of_others |= {"--scheduler", "--nthreads", "--nworkers", "--remote-python", "--no-dashboard", "--name"}  # Dask's
+    of_others |= {"--from-file"}  # kubectl's
 
     named = {name for path in DOCUMENTS for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*\b", read(path))}
 

@@ -70,7 +70,14 @@ class Failed:
     """Whether the server saw the ID at all, as far as can be told."""
 
 
-Answer = Issued | Rejected | Unauthorized | Throttled | BadAnswer | Failed
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Who made the call for us is gone, and with it the answer, if there was one. Says nothing of ID or server; asked again."""
+
+    reason: str
+
+
+Answer = Issued | Rejected | Unauthorized | Throttled | BadAnswer | Failed | Lost
 
 
 class HealthExApi:

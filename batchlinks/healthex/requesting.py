@@ -6,6 +6,7 @@ ID and what became of it travel together as one value.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Protocol
 
 import tenacity
 
@@ -17,6 +18,7 @@ from batchlinks.healthex.api import (
     Failed,
     HealthExApi,
     Issued,
+    Lost,
     Rejected,
     Throttled,
     Unauthorized,
@@ -36,6 +38,16 @@ _DRAIN_S = 5.0
 _ABOUT_THE_RUN = frozenset({403, 404})
 
 
+class LinkApi(Protocol):
+    """The two calls of the API, wherever they are made: `healthex.api.HealthExApi` makes them here."""
+
+    async def ask_link(self, external_id: str, token: str) -> Answer:
+        """Ask for the link of one external ID."""
+
+    async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:
+        """A token for the key and secret."""
+
+
 async def ask_all(
     external_ids: Iterable[str],
     *,
@@ -52,14 +64,30 @@ async def ask_all(
     or, when `stopping` was set, Interrupted; answers that were on their way then are still waited for and recorded.
     """
     async with HealthExApi(endpoint, timeout_s=effort.timeout_s) as api:
-        requests = _Requests(api, credentials, effort, record, tally)
-        await requests.run(iter(external_ids), stopping)
+        await ask_all_through(
+            api, external_ids, credentials=credentials, effort=effort, record=record, stopping=stopping, tally=tally
+        )
+
+
+async def ask_all_through(
+    api: LinkApi,
+    external_ids: Iterable[str],
+    *,
+    credentials: Credentials,
+    effort: Effort,
+    record: Callable[[Outcome], None],
+    stopping: asyncio.Event,
+    tally: Tally,
+) -> None:
+    """`ask_all`, with the calls made by `api`."""
+    requests = _Requests(api, credentials, effort, record, tally)
+    await requests.run(iter(external_ids), stopping)
 
 
 class _Requests:
     def __init__(
         self,
-        api: HealthExApi,
+        api: LinkApi,
         credentials: Credentials,
         effort: Effort,
         record: Callable[[Outcome], None],
@@ -211,6 +239,10 @@ class _Requests:
                     self._tally.retries += 1
                     token.refused = True
                     self._gate.answered()
+                case Lost(reason):
+                    self._tally.retries += 1
+                    self._last_failure = reason
+                    self._gate.not_used()
         raise _Stopped
 
     async def _call(self, external_id: str, token: Token) -> Answer:
@@ -262,7 +294,7 @@ class _Requests:
 
     async def _watch(self, stopping: asyncio.Event) -> None:
         await stopping.wait()
-        self._stop(Interrupted("Interrupted. Run the same command again to go on."))
+        self._stop(interrupted())
 
     async def _watch_patience(self) -> None:
         while True:
@@ -284,6 +316,11 @@ class _Requests:
                 worker.cancel()
         if self._calling:
             await asyncio.wait(self._calling, timeout=_DRAIN_S)
+
+
+def interrupted() -> Interrupted:
+    """What ends a run that was told to stop."""
+    return Interrupted("Interrupted. Run the same command again to go on.")
 
 
 _Settled = Issued | Rejected | BadAnswer | Failed
