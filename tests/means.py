@@ -18,6 +18,7 @@ WHAT_FOR = {
     "soffice": "LibreOffice opens what was written, and writes what is read (Debian: libreoffice-calc-nogui)",
     "sshd": "OpenSSH's server takes rosters and results by SFTP (Debian: openssh-server)",
     "systemd-analyze": "systemd verifies the sample units (Debian: systemd)",
+    "chromium": "Chromium uses the upload page (Debian: chromium)",
     "promtool": "Prometheus reads the metrics and the alert rules (Debian: prometheus)",
 }
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"  # servers stand where users do not look

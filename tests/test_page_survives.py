@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import results
-from page import Page, csv_of, environment, served
+from page import csv_of, environment, served
 
 from batchlinks.simulator import RunningSimulator
 
@@ -43,7 +43,7 @@ def test_a_run_whose_server_is_killed_is_taken_up_by_the_next_and_nobody_is_aske
     healthex = start_healthex(latency_ms=20)
     env = environment(tmp_path, healthex)
     with served(tmp_path, env=env) as page:
-        run_id = page.uploaded(csv_of(60), rate="30")
+        run_id = page.uploaded(csv_of(60), rate="60")
         waiting = page.uploaded(csv_of(3, first=200_001))
         page.start(run_id)
         page.wait(run_id, lambda run: run["done"] > 5)
@@ -69,7 +69,7 @@ def test_server_and_worker_killed_at_once_repeat_only_what_was_on_its_way(
     env = environment(tmp_path, healthex)
     before = set(workers())
     with served(tmp_path, env=env) as page:
-        run_id = page.uploaded(csv_of(50), rate="30")
+        run_id = page.uploaded(csv_of(50), rate="60")
         page.start(run_id)
         page.wait(run_id, lambda run: run["done"] > 5)
         page.process.kill()
@@ -89,7 +89,7 @@ def test_a_server_that_is_told_to_end_keeps_every_answer_and_the_next_goes_on(
     healthex = start_healthex(latency_ms=20)
     env = environment(tmp_path, healthex)
     with served(tmp_path, env=env) as page:
-        run_id = page.uploaded(csv_of(60), only_new="true", rate="30")
+        run_id = page.uploaded(csv_of(60), only_new="true", rate="60")
         page.start(run_id)
         page.wait(run_id, lambda run: run["done"] > 5)
         code, _, err = page.end()
@@ -109,7 +109,7 @@ def test_more_runs_than_may_run_at_once_wait_in_line_can_leave_it_and_be_stopped
 ) -> None:
     healthex = start_healthex(latency_ms=20)
     with served(tmp_path, "--runs-at-once", "1", env=environment(tmp_path, healthex)) as page:
-        runs = [page.uploaded(csv_of(300, first=100_001 + 1_000 * n), rate="30") for n in range(3)]
+        runs = [page.uploaded(csv_of(300, first=100_001 + 1_000 * n), rate="60") for n in range(3)]
         for run_id in runs:
             page.start(run_id)
         assert [page.run(run_id)["place"] for run_id in runs] == [None, 1, 2]
@@ -143,18 +143,18 @@ def test_a_run_whose_process_dies_is_taken_up_again_and_not_for_ever(
     start_healthex: StartHealthEx, tmp_path: Path
 ) -> None:
     healthex = start_healthex(latency_ms=20)
-    before = set(workers())
-
-    def kill_the_worker(page: Page, run_id: str, after: int) -> None:
-        page.wait(run_id, lambda run: run["done"] >= after or run["state"] == "stopped")
-        for worker in set(workers()) - before:
-            os.kill(worker, signal.SIGKILL)
-
+    others, killed = set(workers()), set[int]()
     with served(tmp_path, env=environment(tmp_path, healthex)) as page:
-        run_id = page.uploaded(csv_of(200), rate="20")
+        run_id = page.uploaded(csv_of(200), rate="40")
         page.start(run_id)
-        for done in (2, 8, 14):
-            kill_the_worker(page, run_id, done)
+        page.wait(run_id, lambda run: run["done"] > 2)
+        deadline = time.monotonic() + 60
+        while len(killed) < 3:
+            assert time.monotonic() < deadline
+            for worker in set(workers()) - others - killed:
+                os.kill(worker, signal.SIGKILL)
+                killed.add(worker)
+            time.sleep(0.05)
         ended = page.wait(run_id)
         assert (ended["state"], ended["exit_code"]) == ("stopped", 1)
         assert "unexpectedly" in ended["message"]

@@ -129,7 +129,8 @@ def _in_groups(function: Any, options: Mapping[Group, list[Decorator]], more: Ma
 
 
 def _use_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
-    config = read_config(path, _all_option_names(context))
+    inherited = context.obj if path is None and isinstance(context.obj, Config) else None  # by `serve`, for its runs
+    config = inherited or read_config(path, _all_option_names(context))
     context.default_map = dict(config.options)
     context.obj = config
 

@@ -1,7 +1,7 @@
 """`batchlinks serve`."""
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import cloup
@@ -11,9 +11,6 @@ from batchlinks.cli.run import run
 from batchlinks.cli.speaking import speak
 from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.settings import RunSettings, ServeSettings
-
-if TYPE_CHECKING:
-    from batchlinks.settings import Config
 
 
 @cloup.command()
@@ -32,13 +29,13 @@ def serve(context: click.Context, /, log_format: Any, quiet: bool, verbose: bool
         from batchlinks.web.server import serve_until_interrupted
     except ModuleNotFoundError as error:
         raise SettingsError('The upload page is not installed: pip install "batchlinks[web]".') from error
-    config = config_of(context)
-    serve_until_interrupted(settings, _of_runs(config), config, say=(lambda _: None) if quiet else click.echo)
+    say = (lambda _: None) if quiet else click.echo
+    serve_until_interrupted(settings, _of_runs(context), config_of(context), say=say)
     return ExitCode.DONE
 
 
-def _of_runs(config: "Config") -> RunSettings:
+def _of_runs(serving: click.Context) -> RunSettings:
     """What settings file and environment say of runs; a call of the page changes it for its own run."""
-    context = run.make_context("run", ["-"], default_map=dict(config.options))
+    context = run.make_context("run", ["-"], parent=serving)
     names = {entry.name for entry in fields(RunSettings)}
     return run_settings(context, {name: value for name, value in context.params.items() if name in names})

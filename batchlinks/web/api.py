@@ -158,31 +158,41 @@ async def delete(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
     return Response(status_code=204)
 
 
-_FILES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_MEDIA = {
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".csv": "text/csv",
+    ".zip": "application/zip",
+    ".json": "application/json",
+}
 
 
-def _download(kind: File, summary: str) -> None:
+def _download(kind: File, summary: str, *endings: str) -> None:
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    found = {"description": "The file.", "content": {_MEDIA[ending]: binary for ending in endings}}
+    if endings == (".json",):
+        found["content"] = {_MEDIA[".json"]: {"schema": {"type": "object"}}}
+
     def download(upload: TheUpload, runs: TheRuns, user: TheUser) -> FileResponse:
         path = runs.file(upload, kind)
         runs.downloaded(upload, kind, user)
-        return FileResponse(path, filename=path.name)
+        return FileResponse(path, filename=path.name, media_type=_MEDIA[path.suffix])
 
     router.add_api_route(
         f"/{{run_id}}/{kind}",
         download,
         methods=["GET"],
         response_class=FileResponse,
-        responses={200: _FILES, **_answers(404, 409)},
+        responses={200: found, **_answers(404, 409)},
         summary=summary,
         operation_id=f"{kind}_file",
     )
 
 
-_download("links", "The links workbook; a zip archive where there are several files")
-_download("errors", "The error report: the rows to fix")
-_download("duplicates", "The duplicates, where the format is CSV")
-_download("summary", "The counts as JSON")
-_download("check", "The rows to fix as the check found them, before any start")
+_download("links", "The links workbook; a zip archive where there are several files", ".xlsx", ".csv", ".zip")
+_download("errors", "The error report: the rows to fix", ".xlsx", ".csv")
+_download("duplicates", "The duplicates, where the format is CSV", ".csv")
+_download("summary", "The counts as JSON", ".json")
+_download("check", "The rows to fix as the check found them, before any start", ".xlsx", ".csv")
 
 
 @router.get(

@@ -112,7 +112,14 @@ def effective(base: RunSettings, settings: Mapping[str, Any]) -> RunSettings:
 
 def in_page_words(sentence: str) -> str:
     """A sentence that speaks of options of the command, for somebody who has none."""
-    return re.sub(r"--([a-z][a-z-]*)", _label, sentence)
+    return re.sub(r"--([a-z][a-z-]*)", _label, _SAME_COMMAND.sub(_go_on, sentence))
+
+
+_SAME_COMMAND = re.compile(r"run (?:the same command|it) again(?: to go on)?", re.IGNORECASE)
+
+
+def _go_on(found: re.Match[str]) -> str:
+    return "Go on" if found[0][0].isupper() else "go on"
 
 
 def _label(found: re.Match[str]) -> str:

@@ -285,7 +285,7 @@ class Runs:
 
     async def _checked(self, upload: Upload, settings: dict[str, Any]) -> Upload:
         try:
-            effective(self.rules.base, settings)
+            chosen_project(effective(self.rules.base, settings), self.rules.config)
         except SettingsError as error:
             raise Unusable(in_page_words(str(error))) from None
         task = replace(self._task(upload), do="check", settings=settings)
@@ -312,6 +312,7 @@ class Runs:
                 logger().error(f"Uploads that are due could not be deleted ({type(error).__name__}).")
 
     async def _clear(self) -> None:
+        await asyncio.to_thread(self.uploads.remove_abandoned)
         for upload in self.uploads.expired(self.rules.keep_days * _DAY_S):
             if not self._line.has(upload) and (upload.started_at is None or self.uploads.outcome(upload) is not None):
                 await asyncio.to_thread(self.uploads.remove, upload.id)

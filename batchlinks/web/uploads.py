@@ -32,6 +32,9 @@ from batchlinks.places import LocalPlace
 _ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST_NAME = 150
 _CHUNK = 1 << 20
+_ABANDONED_S = 3_600.0
+"""No list takes longer to arrive and to be checked."""
+
 _SIGNS_FOR_NO_NAME = re.compile(
     r'[\x00-\x1f\x7f-\x9f<>:"|?*\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]'
 )
@@ -70,11 +73,14 @@ class Uploads:
         self.folder = folder
 
     def prepare(self) -> None:
-        """Make the folder, and remove what an earlier server had not finished taking in."""
-        place = LocalPlace(self.folder)
-        place.write("README.txt", _NOTE.encode())
-        for name in place.folders():
-            if not (self.folder / name / "run.json").exists():
+        """Make the folder."""
+        LocalPlace(self.folder).write("README.txt", _NOTE.encode())
+
+    def remove_abandoned(self) -> None:
+        """Delete what a server that was killed had not finished taking in."""
+        limit = time.time() - _ABANDONED_S
+        for name in LocalPlace(self.folder).folders():
+            if not (self.folder / name / "run.json").exists() and _modified(self.folder / name) < limit:
                 self.remove(name)
 
     def receive(self, name: str, content: IO[bytes], owner: str | None) -> Upload:

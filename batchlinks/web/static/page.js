@@ -125,6 +125,12 @@ function refused(file, why, sheets) {
   find("#refused-why").textContent = sheets ? "Several sheets of this workbook could be it." : why;
   card.classList.toggle("bad", !sheets);
   choices.hidden = !sheets;
+  const retry = find("#retry");
+  retry.hidden = Boolean(sheets);
+  retry.onsubmit = (event) => {
+    event.preventDefault();
+    upload(file, Object.fromEntries(Array.from(new FormData(retry)).filter(([, value]) => value !== "")));
+  };
   choices.replaceChildren(...(sheets || []).map((name) => {
     const button = document.createElement("button");
     button.type = "button";
