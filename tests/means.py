@@ -16,12 +16,16 @@ import pytest
 COMPLETE = bool(os.environ.get("BATCHLINKS_TESTS_COMPLETE"))
 WHAT_FOR = {
     "soffice": "LibreOffice opens what was written, and writes what is read (Debian: libreoffice-calc-nogui)",
+    "soffice with Writer and Base": "LibreOffice merges letters (Debian: libreoffice-writer-nogui, libreoffice-base-nogui)",
     "sshd": "OpenSSH's server takes rosters and results by SFTP (Debian: openssh-server)",
     "systemd-analyze": "systemd verifies the sample units (Debian: systemd)",
     "chromium": "Chromium uses the upload page (Debian: chromium)",
     "promtool": "Prometheus reads the metrics and the alert rules (Debian: prometheus)",
 }
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"  # servers stand where users do not look
+_OFFICE_PARTS = {"soffice with Writer and Base": ("libswlo.so", "libdbaxmllo.so")}
+"""Libraries beside the program, where only some of its parts are installed."""
+
 _left_out: dict[str, list[str]] = defaultdict(list)
 
 
@@ -32,12 +36,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         program = marker.args[0]
-        if shutil.which(program, path=_PATH):
+        if _is_here(program):
             continue
         if COMPLETE:
             pytest.fail(f"{program} is not on this machine, and no test may be left out here")
         _left_out[program].append(item.nodeid)
         pytest.skip(f"no {program}")
+
+
+def _is_here(program: str) -> bool:
+    found = shutil.which(program.split()[0], path=_PATH)
+    return found is not None and all(
+        (Path(found).resolve().parent / library).exists() for library in _OFFICE_PARTS.get(program, ())
+    )
 
 
 @pytest.fixture

@@ -23,7 +23,18 @@ _ORDER = """
 
 def assert_sound(workbook: Path | io.BytesIO) -> None:
     """Fails where a part is missing, undeclared or unreachable, or a limit of Excel's is passed."""
-    with zipfile.ZipFile(workbook) as package:
+    parts = assert_parts_fit(workbook)
+    for name, root in parts.items():
+        if name.startswith("xl/worksheets/sheet"):
+            _assert_sheet(root, _ids(parts, name))
+        elif name.startswith("xl/drawings/drawing"):
+            embedded = [blip.attrib[f"{_R}embed"] for blip in root.iter() if blip.tag.endswith("}blip")]
+            assert sorted(embedded) == sorted(_ids(parts, name))
+
+
+def assert_parts_fit(document: Path | io.BytesIO) -> dict[str, ET.Element]:
+    """The parts of any Office document that are XML, by name. Fails where one is missing, undeclared or unreachable."""
+    with zipfile.ZipFile(document) as package:
         assert package.testzip() is None
         names = package.namelist()
         assert len(names) == len(set(names))
@@ -34,12 +45,7 @@ def assert_sound(workbook: Path | io.BytesIO) -> None:
         if name.endswith(".rels"):
             reached |= {name, *_assert_relations(parts[name], name, names)}
     assert reached == set(names)
-    for name, root in parts.items():
-        if name.startswith("xl/worksheets/sheet"):
-            _assert_sheet(root, _ids(parts, name))
-        elif name.startswith("xl/drawings/drawing"):
-            embedded = [blip.attrib[f"{_R}embed"] for blip in root.iter() if blip.tag.endswith("}blip")]
-            assert sorted(embedded) == sorted(_ids(parts, name))
+    return parts
 
 
 def _assert_types(types: ET.Element, names: list[str]) -> None:

@@ -36,6 +36,7 @@ DOCUMENTS = (
     "docs/cluster.md",
     "docs/handing-over.md",
     "docs/ledger.md",
+    "docs/mail-merge.md",
     "docs/nightly.md",
     "docs/privacy.md",
     "docs/operations.md",
