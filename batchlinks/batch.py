@@ -29,7 +29,7 @@ from batchlinks.paths import data_folder, default_ledger
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.assignment import Assignment, assign
 from batchlinks.results.files import Published, ResultFiles
-from batchlinks.results.sheets import Handout, error_sheets, handout, links_sheet, without_social_security
+from batchlinks.results.sheets import Handout, error_sheets, handout, links_sheet, only, without_social_security
 from batchlinks.results.summary import Summary
 from batchlinks.results.workbook import MAX_ROWS, Sheet
 from batchlinks.roster.id_column import IdColumn
@@ -141,7 +141,9 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                     to_send, endpoint, credentials, settings, ledger, around.progress, around.interruption,
                     proven=known.num_rows > 0,
                 )  # fmt: skip
-                links = pa.concat_tables([known, ledger.links_for(to_send)])
+                links = (
+                    known if not len(to_send) else pa.concat_tables([known, ledger.links_for(to_send)]).combine_chunks()
+                )
                 refuse_unanswered(screened, asked, links, limited_to=settings.limit)
                 links = judged(screened, table, links, endpoint.link_host, ledger, strict=settings.strict_links)
                 tell_warnings(screened, WarningCode.UNNAMED_LINK)
@@ -364,15 +366,14 @@ def _links_sheet(
     rows: npt.NDArray[np.bool_],
     staff: Handout,
 ) -> Sheet:
-    taken = pa.array(rows)
     return links_sheet(
         table,
         column,
         screened,
         rows=rows,
-        links=assignment.links.filter(taken),
-        issued_at=assignment.issued_at.filter(taken),
-        is_new=assignment.is_new.filter(taken),
+        links=only(rows, assignment.links),
+        issued_at=only(rows, assignment.issued_at),
+        is_new=only(rows, assignment.is_new),
         handout=staff,
     )
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchlinks.errors import SettingsError
-from batchlinks.ledger import Ledger, LedgerError
+from batchlinks.ledger import Ledger, LedgerError, file_system
 from batchlinks.ledger.database import _set_journal_mode
 from batchlinks.ledger.schema import check_value
 from batchlinks.simulator import RunningSimulator
@@ -59,7 +59,11 @@ def test_what_was_recorded_is_known_afterwards(tmp_path: Path, on_disk: bool) ->
 
 
 @settings(derandomize=True, deadline=None, max_examples=20)
-@given(answers=st.lists(st.tuples(st.text(min_size=1), st.text()), max_size=20))
+@given(
+    answers=st.lists(
+        st.tuples(st.text(min_size=1), st.text(st.characters(exclude_characters="\n", codec="utf-8"))), max_size=20
+    )
+)
 def test_any_text_comes_out_as_it_went_in_and_the_first_answer_stays(
     tmp_path_factory: pytest.TempPathFactory, answers: list[tuple[str, str]]
 ) -> None:
@@ -125,7 +129,7 @@ def test_an_answer_is_on_disk_within_a_tenth_of_a_second(tmp_path: Path) -> None
     assert took < 1.0
 
 
-def test_many_ids_take_little_memory_at_a_time(tmp_path: Path) -> None:
+def test_many_ids_are_found_however_they_are_looked_up(tmp_path: Path) -> None:
     ids = pa.array([f"{number:07}" for number in range(40_000)])
     with opened(tmp_path / "ledger") as ledger:
         for external_id in ids.to_pylist():
@@ -133,11 +137,13 @@ def test_many_ids_take_little_memory_at_a_time(tmp_path: Path) -> None:
         ledger.flush()
 
         table = ledger.links_for(ids)
+        some = ledger.links_for(ids[5:25])
+        most = ledger.links_for(ids[5:])
 
-    assert table.num_rows == 40_000
-    assert table.column("link").num_chunks > 1
-    columns = table.to_pydict()
-    assert columns["link"] == [f"https://{external_id}" for external_id in columns["external_id"]]
+    for found, wanted in ((table, ids), (some, ids[5:25]), (most, ids[5:])):
+        assert found.column("external_id").to_pylist() == wanted.to_pylist()
+        columns = found.to_pydict()
+        assert columns["link"] == [f"https://{external_id}" for external_id in columns["external_id"]]
 
 
 # --- who may read it ------------------------------------------------------------------------------------------
@@ -416,3 +422,194 @@ def test_a_ledger_in_use_by_somebody_who_does_not_let_go_is_said_to_be_locked(
         with opened(path) as ledger, pytest.raises(SettingsError, match="locked"):
             ledger.begin("run-1", "owner")
     other.close()
+
+
+# --- going on ---------------------------------------------------------------------------------------------------
+
+
+def stopped_in_the_middle(healthex: RunningSimulator, command: Command, roster: Path, *options: str) -> None:
+    """The first twenty of forty patients are answered, the next five are forbidden, and that ends the run."""
+    for number in range(20, 40):
+        healthex.script(f"{100_001 + number}", [403])
+    assert command("run", roster, "--concurrency", "1", *options).code == 4
+    for number in range(20, 40):
+        healthex.script(f"{100_001 + number}", [])
+
+
+def test_a_run_that_ended_early_is_gone_on_with_under_only_new_too(
+    command: Command, healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    roster = roster_of(tmp_path, 40)
+    stopped_in_the_middle(healthex, command, roster, "--only-new")
+    assert len(results.links(tmp_path / "patients.links.xlsx")) == 20
+
+    assert command("run", roster, "--only-new", "--link-dates").code == 0
+
+    rows = results.links(tmp_path / "patients.links.xlsx")
+    assert {row["MRN"]: row["link"] for row in rows} == healthex.links
+    assert {row["link_is_new"] for row in rows} == {"yes"}
+    assert command("run", roster, "--only-new").code == 0
+    assert results.links(tmp_path / "patients.links.xlsx") == []
+
+
+def test_in_another_folder_what_an_unfinished_run_handed_out_stays_handed_out(
+    command: Command, healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    roster = roster_of(tmp_path, 40)
+    stopped_in_the_middle(healthex, command, roster, "--only-new", "--output-dir", str(tmp_path / "one"))
+
+    command("run", roster, "--only-new", "--output-dir", tmp_path / "two")
+
+    given = [results.links(tmp_path / folder / "patients.links.xlsx") for folder in ("one", "two")]
+    assert [len(rows) for rows in given] == [20, 20]
+    assert {row["MRN"] for rows in given for row in rows} == set(healthex.links)
+
+
+def test_a_refresh_that_ended_early_does_not_ask_again_for_what_it_has(
+    command: Command, healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    roster = roster_of(tmp_path, 40)
+    assert command("run", roster).code == 0
+    stopped_in_the_middle(healthex, command, roster, "--refresh")
+
+    ended = command("run", roster, "--refresh")
+
+    assert ended.code == 0
+    assert "20 links that it got are kept" in ended.err
+    assert [healthex.requests_for(external_id) for external_id in ("100001", "100040")] == [2, 2]
+    command("run", roster, "--refresh")
+    assert [healthex.requests_for(external_id) for external_id in ("100001", "100040")] == [3, 3]
+
+
+def test_patients_who_are_refused_every_night_do_not_end_the_night(
+    start_healthex: Callable[..., RunningSimulator], command: Command, tmp_path: Path
+) -> None:
+    healthex = start_healthex(reject_pattern=r"10000[1-6]")
+    roster = tmp_path / "patients.csv"
+    roster.write_text("MRN\n100007\n" + "".join(f"10000{number}\n" for number in range(1, 7)), encoding="utf-8")
+
+    for _ in range(2):
+        assert command("run", roster).code == 3
+        assert set(results.codes(tmp_path / "patients.errors.xlsx").values()) == {"rejected_by_healthex"}
+    assert healthex.requests_for("100007") == 1
+
+
+# --- older and damaged ones -------------------------------------------------------------------------------------
+
+VERSION_1 = """
+CREATE TABLE project (number INTEGER PRIMARY KEY, api TEXT NOT NULL, project_id TEXT NOT NULL, UNIQUE (api, project_id));
+CREATE TABLE link (project INTEGER NOT NULL REFERENCES project, external_id TEXT NOT NULL, link TEXT NOT NULL,
+    issued_at TEXT NOT NULL, handed_out TEXT, PRIMARY KEY (project, external_id)) WITHOUT ROWID;
+CREATE TABLE withdrawn (project INTEGER NOT NULL REFERENCES project, external_id TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (project, external_id)) WITHOUT ROWID;
+PRAGMA application_id = 0x6C6E6B73;
+PRAGMA user_version = 1;
+INSERT INTO project VALUES (1, 'https://api.healthex.io', 'p-1');
+INSERT INTO link VALUES (1, '1', 'https://one', '2026-07-01T00:00:00+00:00', '2026-07-01T00:00:01+00:00');
+INSERT INTO link VALUES (1, '2', 'https://two', '2026-07-01T00:00:00+00:00', NULL);
+INSERT INTO withdrawn VALUES (1, '3', '2026-07-01T00:00:00+00:00');
+"""
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    file = sqlite3.connect(path)
+    file.executescript(VERSION_1)
+    file.close()
+
+    for _ in range(2):
+        with opened(path) as ledger:
+            table = ledger.links_for(pa.array(["1", "2", "3"]))
+            assert table.column("link").to_pylist() == ["https://one", "https://two"]
+            assert table.column("handed_out").is_null().to_pylist() == [False, True]
+            assert ledger.withdrawn() == {"3"}
+
+    file = sqlite3.connect(path)
+    assert file.execute("PRAGMA user_version").fetchone() == (2,)
+    assert file.execute("SELECT version, step FROM migration").fetchall() == [(2, "runs_and_check_values")]
+    assert file.execute("SELECT count(*) FROM link WHERE check_value IS NULL").fetchone() == (0,)
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "further"),
+    [(b"xid=100002.", 0), (b"xid=100002.", 60), (b"demo-project", 0)],
+    ids=["link", "moment", "project"],
+)
+def test_a_single_damaged_byte_is_noticed_before_anything_is_asked(
+    command: Command, healthex: RunningSimulator, tmp_path: Path, what: bytes, further: int
+) -> None:
+    roster, path = roster_of(tmp_path, 3), tmp_path / "ledger"
+    assert command("run", roster, "--ledger", path).code == 0
+    content = bytearray(path.read_bytes())
+    content[content.rindex(what) + len(what) - 1 + further] ^= 1
+    path.write_bytes(content)
+    calls = len(healthex.calls)
+
+    ended = command("run", roster_of(tmp_path, 4), "--ledger", path)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "damaged" in ended.err
+    assert "10000" not in ended.err
+    assert len(healthex.calls) == calls
+
+
+def test_a_damaged_withdrawal_lets_nobody_through(command: Command, healthex: RunningSimulator, tmp_path: Path) -> None:
+    roster, path = roster_of(tmp_path, 3), tmp_path / "ledger"
+    (tmp_path / "out.csv").write_text("100002\n")
+    assert command("ledger", "withdraw", "--ids", tmp_path / "out.csv", "--ledger", path).code == 0
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"100002") + 5] ^= 4
+    path.write_bytes(content)
+
+    assert command("run", roster, "--ledger", path).code == 2
+    assert healthex.calls == []
+
+
+# --- network shares -------------------------------------------------------------------------------------------
+
+MOUNTINFO = """22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+31 27 0:40 / /mnt/share\\040one rw,relatime shared:3 - nfs4 server:/export rw
+32 31 254:1 / /mnt/share\\040one/local rw - xfs /dev/vdb rw
+33 27 0:41 / /mnt/files rw - fuse.sshfs somebody@server: rw
+34 27 0:42 / /mnt/private rw - fuse.gocryptfs /home/x rw
+"""
+MOUNT = "//user@server/Share on /Volumes/Share (smbfs, nodev, nosuid)\n/dev/disk1s1 on / (apfs, local, journaled)\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "share"),
+    [
+        ("/home/user", None), ("/mnt/share one/data", "nfs4"), ("/mnt/share one/local/data", None),
+        ("/mnt/files", "fuse.sshfs"), ("/mnt/private/x", None), ("/mnt/filesystem", None),
+    ],
+)  # fmt: skip
+def test_a_network_share_is_told_from_a_disk(folder: str, share: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_system, "mounts", lambda: file_system.in_mountinfo(MOUNTINFO))
+
+    assert file_system.network_share(Path(folder)) == share
+
+
+def test_a_network_share_is_told_from_a_disk_on_macos_too() -> None:
+    mounted = file_system.in_mount_table(MOUNT)
+
+    assert file_system.kind_of_mount(Path("/Volumes/Share/data"), mounted) == "smbfs"
+    assert file_system.kind_of_mount(Path("/Users/x"), mounted) == "apfs"
+
+
+@pytest.mark.usefixtures("healthex")
+def test_on_a_network_share_the_ledger_has_a_rollback_journal_and_that_is_said(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster, path = roster_of(tmp_path, 3), tmp_path / "ledger"
+    assert "network" not in command("run", roster, "--ledger", path).err
+    monkeypatch.setattr(file_system, "mounts", lambda: [("/", "cifs")])
+
+    ended = command("run", roster_of(tmp_path, 5), "--ledger", path)
+
+    assert ended.code == 0
+    assert ended.err.count("lies on a network share (cifs), so it is kept with a rollback journal") == 1
+    assert path.read_bytes()[18:20] == b"\x01\x01"  # what a database in WAL mode has as 2, 2
+    with opened(path, api=os.environ["HEALTHEX_API_URL"], project="demo-project") as ledger:
+        assert len(known(ledger, *[str(100_001 + number) for number in range(5)])) == 5

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchlinks.healthex.links import Verdicts, candidates, judge, read_link, xid_of
+from batchlinks.healthex.links import Verdicts, _own_names, candidates, judge, read_link, xid_of
 
 HOST = "app.healthex.io"
 steadily = settings(derandomize=True, deadline=None)
@@ -194,3 +194,39 @@ def test_one_link_for_two_ids_stays_with_the_one_that_it_names() -> None:
     links = {"1": link_of("2"), "2": link_of("2"), "3": link_of("3")}
 
     assert refused(links, verdicts(links)) == {"1"}
+
+
+# --- many at once -----------------------------------------------------------------------------------------------
+
+XIDS = st.text(alphabet="01a.%+", max_size=6)
+WAYS = st.sampled_from(
+    [
+        f"https://{HOST}/#/patient-consent/p/enrollment/link?xid={{}}",
+        f"https://{HOST}/#/patient-consent/p/enrollment/link?a=1&xid={{}}",
+        f"https://{HOST}/#/other?xid={{}}",
+        "https://elsewhere.example/#/patient-consent/p/enrollment/link?xid={}",
+        "no link {}",
+    ]
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    rows=st.lists(
+        st.tuples(st.text(alphabet="01a.", min_size=1, max_size=4), WAYS, st.booleans(), XIDS), min_size=1, max_size=8
+    )
+)
+def test_links_looked_at_together_are_judged_like_each_alone(rows: list[tuple[str, str, bool, str]]) -> None:
+    many = pa.array([external_id for external_id, _, _, _ in rows])
+    links = pa.array([way.format(f"{external_id}.{rest}" if own else rest) for external_id, way, own, rest in rows])
+
+    together = _own_names(many, links, HOST)
+
+    alone = [_own_names(many[place : place + 1], links[place : place + 1], HOST) for place in range(len(rows))]
+    assert together == (
+        sum(named for named, _ in alone),
+        {place: doubtful[0] for place, (_, doubtful) in enumerate(alone) if doubtful},
+    )
+    for (external_id, _, _, _), link, (named, _) in zip(rows, links.to_pylist(), alone, strict=True):
+        rest = (xid_of(link, HOST) or "").removeprefix(external_id)
+        assert bool(named) == (rest.startswith(".") and rest.count(".") == 1 and (xid_of(link, HOST) or "") != rest)

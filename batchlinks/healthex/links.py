@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +20,9 @@ NAMED_SHARE = 0.95
 """Where this share of a run's links name their own ID, a link that names nobody is not believed."""
 
 _LONGEST = 4096
+_AT_ONCE = 65_536
+"""Links that are held against their IDs together, so that a million never stand side by side."""
+
 _ENCODED = re.compile(r"[%+&#?]")
 
 
@@ -117,14 +121,38 @@ def _own_names(ids: pa.Array, links: pa.Array, host: str) -> tuple[int, dict[int
     """How many links name their own ID and can name no longer one; and the names that others may bear."""
     named = 0
     doubtful: dict[int, list[str]] = {}
-    for position, (external_id, link) in enumerate(zip(_texts(ids), _texts(links), strict=True)):
-        xid = xid_of(link, host) or ""
-        rest = xid.removeprefix(external_id)
-        if len(rest) < len(xid) and rest.startswith(".") and "." not in rest[1:]:
-            named += 1
-        else:
-            doubtful[position] = list(candidates(xid))
+    for start in range(0, len(ids), _AT_ONCE):
+        some_ids, some_links = ids[start : start + _AT_ONCE], links[start : start + _AT_ONCE]
+        certain = _plainly_named(some_ids, some_links, host)
+        named += int(pc.sum(certain).as_py() or 0)
+        left = np.flatnonzero(~certain.to_numpy(zero_copy_only=False))
+        texts = zip(some_ids.take(pa.array(left)).to_pylist(), some_links.take(pa.array(left)).to_pylist(), strict=True)
+        for position, (external_id, link) in zip(left.tolist(), texts, strict=True):
+            xid = xid_of(link, host) or ""
+            rest = xid.removeprefix(external_id)
+            if len(rest) < len(xid) and rest.startswith(".") and "." not in rest[1:]:
+                named += 1
+            else:
+                doubtful[start + position] = list(candidates(xid))
     return named, doubtful
+
+
+def _plainly_named(ids: pa.Array, links: pa.Array, host: str) -> pa.Array:
+    """Which links are written like the first, and name their own ID in it and nothing longer; the others may do so too.
+
+    All of a project's links are the same up to their xid. A million are seen through in the time in which Python takes
+    fifty thousand apart.
+    """
+    before, mark, _ = str(links[0].as_py() or "").partition("?xid=")
+    if not (mark and before.startswith(f"https://{host}/#/") and "?" not in before):
+        return pa.repeat(pa.scalar(False), len(links))
+    alike = pc.starts_with(links, before + mark)
+    xids = pc.if_else(alike, pc.utf8_slice_codeunits(links, len(before + mark)), "")
+    parts = pc.split_pattern(xids, ".", max_splits=1, reverse=True)
+    parts = pc.if_else(pc.equal(pc.list_value_length(parts), 2), parts, pa.scalar(["", ""], parts.type))
+    name, signature = pc.list_element(parts, 0), pc.list_element(parts, 1)
+    plain = pc.invert(pc.match_substring_regex(xids, _ENCODED.pattern))
+    return pc.and_(pc.and_(pc.equal(name, ids), pc.not_equal(signature, "")), plain)
 
 
 def _refuse_shared(
@@ -145,9 +173,3 @@ def _refuse_shared(
         if link in shared or others:
             verdicts.mismatched[position] = "the same link was answered for another patient"
     verdicts.unnamed = [position for position in verdicts.unnamed if position not in verdicts.mismatched]
-
-
-def _texts(array: pa.Array) -> Iterable[str]:
-    """Python strings one after the other, a batch at a time, so that a million never stand side by side."""
-    for start in range(0, len(array), 16384):
-        yield from array[start : start + 16384].to_pylist()

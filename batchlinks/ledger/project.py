@@ -18,13 +18,15 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from zlib import crc32
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
-from batchlinks.ledger.schema import check_value, days_ago, now
+from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
 
 _FLUSH_EVERY_S = 0.05
 _ROWS_AT_ONCE = 16384
@@ -34,8 +36,12 @@ _SCAN_FROM = 20_000
 _Answer = tuple[str, str, str, bool]
 """External ID, link, when it was issued, whether it replaces an earlier one."""
 
-_LINK = "link.external_id, link.link, link.issued_at, link.handed_out, link.issued_by, link.handed_by, link.check_value"
-"""What `_as_table` takes of a link."""
+_LINK = (
+    "CAST(link.project || char(10) || link.external_id || char(10) || link.link || char(10) || link.issued_at AS BLOB),"
+    " link.check_value, link.handed_out, link.issued_by, link.handed_by"
+)
+"""What `_as_table` takes of a link. The first is what its check value is the check of: a million links are fetched, checked
+and made a table in half the time that their fields would take one by one."""
 
 _KNOWN = pa.schema(
     [(name, pa.string()) for name in ("external_id", "link", "issued_at", "handed_out")]
@@ -172,15 +178,14 @@ class Ledger:
         if self._unsaved:
             known = self._with_unsaved(known, external_ids)
         recent = pa.array([*self._unsettled, *self._own()], pa.int64())
-        given_way = pc.is_in(known.column("handed_by"), pa.array(list(self._replaced), pa.int64()))
-        return pa.table(
-            {
-                "external_id": known.column("external_id"),
-                "link": known.column("link"),
-                "issued_at": known.column("issued_at"),
-                "handed_out": pc.if_else(given_way, pa.scalar(None, pa.string()), known.column("handed_out")),
-                "is_new": pc.is_in(known.column("issued_by"), recent),
-            }
+        handed_out = known.column("handed_out")
+        if self._replaced:
+            given_way = pc.is_in(known.column("handed_by"), pa.array(list(self._replaced), pa.int64()))
+            handed_out = pc.if_else(given_way, pa.scalar(None, pa.string()), handed_out)
+        return (
+            known.select(["external_id", "link", "issued_at"])
+            .append_column("handed_out", handed_out)
+            .append_column("is_new", pc.is_in(known.column("issued_by"), recent))
         )
 
     def _own(self) -> tuple[int, ...]:
@@ -191,9 +196,10 @@ class Ledger:
         """What `_KNOWN` names, of each of these IDs that the ledger has."""
         if len(external_ids) < _SCAN_FROM or not self._holds_at_most(2 * len(external_ids)):
             query = f"SELECT {_LINK} FROM wanted JOIN link USING (external_id) WHERE link.project = ?"  # noqa: S608
-            return _as_table(self._verified(rows) for rows in self._matching(external_ids, query))
-        everything = _as_table(self._verified(rows) for rows in self._all())
-        return everything.filter(pc.is_in(everything.column("external_id"), external_ids))
+            return self._as_table(self._matching(external_ids, query))
+        everything = self._as_table(self._all())
+        wanted = pc.is_in(everything.column("external_id"), external_ids)
+        return everything if pc.all(wanted).as_py() else everything.filter(wanted)
 
     def _holds_at_most(self, number: int) -> bool:
         query = "SELECT count(*) FROM (SELECT 1 FROM link WHERE project = ? LIMIT ?)"
@@ -207,13 +213,19 @@ class Ledger:
             while rows := cursor.fetchmany(_ROWS_AT_ONCE):
                 yield rows
 
-    def _verified(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        """The same rows, if each still holds what was written."""
-        for external_id, link, issued_at, _, _, _, value in rows:
+    def _as_table(self, batches: Iterable[list[tuple[Any, ...]]]) -> pa.Table:
+        """What `_KNOWN` names, of rows of `_LINK`. Raises for a record that does not hold any more what was written."""
+        tables = []
+        for rows in batches:
+            records, values, handed_out, issued_by, handed_by = zip(*rows, strict=True)
+            found = np.fromiter(map(crc32, records), np.int64, len(records))
             # One of version 1 that still runs leaves no value behind.
-            if value is not None and value != check_value(self._project, external_id, link, issued_at):
+            if not pc.all(pc.fill_null(pc.equal(pa.array(values, pa.int64()), pa.array(found)), True)).as_py():
                 raise self._kind()(damaged(self._path))
-        return rows
+            columns = [*_fields(records), handed_out, issued_by, handed_by]
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, _KNOWN, strict=True)]
+            tables.append(pa.Table.from_arrays(arrays, schema=_KNOWN))
+        return pa.concat_tables(tables).combine_chunks() if tables else _KNOWN.empty_table()
 
     def _with_unsaved(self, known: pa.Table, external_ids: pa.Array) -> pa.Table:
         """Where the disk failed in mid-run, this run's results still hold what could not be recorded."""
@@ -223,11 +235,11 @@ class Ledger:
             unsaved.setdefault(external_id, (link, issued_at))
         asked = set(external_ids.to_pylist()) - set(known.column("external_id").to_pylist())
         rows = [
-            (external_id, *answer, None, self._run, None, None)
+            dict(zip(_KNOWN.names, (external_id, *answer, None, self._run, None), strict=True))
             for external_id, answer in unsaved.items()
             if external_id in asked
         ]
-        return pa.concat_tables([known, _as_table([rows])])
+        return pa.concat_tables([known, pa.Table.from_pylist(rows, _KNOWN)])
 
     def withdrawn(self) -> frozenset[str]:
         """IDs that are never to be sent or handed out in this project."""
@@ -354,23 +366,28 @@ class Ledger:
                 " VALUES (?1, ?2, ?3, ?4, ?6, ?7)"
                 " ON CONFLICT DO UPDATE SET link = excluded.link, issued_at = excluded.issued_at, handed_out = NULL,"
                 " issued_by = excluded.issued_by, handed_by = NULL, check_value = excluded.check_value WHERE ?5",
-                ((self._project, *answer, self._run, check_value(self._project, *answer[:3])) for answer in batch),
+                ((self._project, *answer, self._run, link_check_value(self._project, *answer[:3])) for answer in batch),
             )
+
+
+def _fields(records: Sequence[bytes]) -> tuple[Any, Any, Any]:
+    """External ID, link and time of issue of each. No link has a line break in it."""
+    fields = pc.split_pattern(pa.array([b"\n".join(records).decode()]), "\n").flatten()
+    if len(fields) == 4 * len(records):
+        external_ids, links, moments = (fields.take(np.arange(place, len(fields), 4)) for place in (1, 2, 3))
+        return external_ids, links, moments
+    external_ids, links, moments = [], [], []
+    for record in records:
+        before, link, moment = record.decode().rsplit("\n", 2)
+        external_ids.append(before.partition("\n")[2])
+        links.append(link)
+        moments.append(moment)
+    return external_ids, links, moments
 
 
 def _marks(values: Collection[object]) -> str:
     """As many places for values as there are, for SQL's IN."""
     return ", ".join("?" * len(values))
-
-
-def _as_table(batches: Iterable[list[tuple[Any, ...]]]) -> pa.Table:
-    """Rows of what `_LINK` names, without the check value."""
-    arrays = (
-        [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _KNOWN, strict=False)]
-        for rows in batches
-        if rows
-    )
-    return pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=_KNOWN) for columns in arrays], _KNOWN)
 
 
 def project_number(connection: sqlite3.Connection, api: str, project_id: str) -> int:

@@ -21,6 +21,11 @@ def check_value(*fields: object) -> int:
     return crc32("\n".join(map(str, fields)).encode("utf-8", "surrogatepass"))
 
 
+def link_check_value(project: int, external_id: str, link: str, issued_at: str) -> int:
+    """`check_value` of a link, in half the time: a million of them are held against theirs in a run."""
+    return crc32(f"{project}\n{external_id}\n{link}\n{issued_at}".encode("utf-8", "surrogatepass"))
+
+
 def now() -> str:
     """The time as the ledger has it: ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -139,11 +139,10 @@ def links_sheet(
     handout: Handout,
 ) -> Sheet:
     """The sheet `Links`. `rows` tells which rows of the roster stand in it; the arrays hold one value for each of these."""
-    taken = pa.array(rows)
     names = display_names(table.headers)
     headers = [names[position] for position in handout.kept]
-    values = [table.column(position).filter(taken) for position in handout.kept]
-    ids = screened.ids.filter(taken)
+    values = [only(rows, table.column(position)) for position in handout.kept]
+    ids = only(rows, screened.ids)
     if len(column.parts) == 1:
         values = [
             ids if position in column.parts else cells for position, cells in zip(handout.kept, values, strict=True)
@@ -168,6 +167,11 @@ def links_sheet(
         hyperlinks=link_at if handout.clickable else None,
         pictures=link_at + 1 if handout.qr else None,
     )
+
+
+def only(rows: npt.NDArray[np.bool_], values: pa.Array) -> pa.Array:
+    """The values of these rows. Where that is all of them, nothing is copied: a million links are 110 MB."""
+    return values if rows.all() else values.filter(pa.array(rows))
 
 
 def picture_names(row_numbers: Sequence[int]) -> list[str]:
