@@ -44,11 +44,16 @@ def convert(tmp_path: Path) -> Callable[[Path, str], Path]:
 ROSTER = "MRN,Name,ZIP\n00417,Ann Lee,02139\n00418,=1+1,+1 617 555 0100\n00419,Żółw “Zé” <&>,\n"
 
 
+@pytest.mark.parametrize("options", [[], ["--qr", "--clickable", "--link-dates"]], ids=["plain", "with all in it"])
 def test_the_links_workbook_says_the_same_in_libreoffice(
-    command: Callable[..., Ended], healthex: RunningSimulator, convert: Callable[[Path, str], Path], tmp_path: Path
+    command: Callable[..., Ended],
+    healthex: RunningSimulator,
+    convert: Callable[[Path, str], Path],
+    tmp_path: Path,
+    options: list[str],
 ) -> None:
     (tmp_path / "patients.csv").write_text(ROSTER, encoding="utf-8")
-    assert command("run", tmp_path / "patients.csv").code == 0
+    assert command("run", tmp_path / "patients.csv", *options).code == 0
 
     opened = convert(tmp_path / "patients.links.xlsx", "csv:Text - txt - csv (StarCalc):44,34,76")
 

@@ -24,6 +24,9 @@ NO_FOLDER = "There is no folder to write to. Name one with --output-dir."
 """A roster that is no file of this computer has none of its own."""
 
 _PARTS_FOLDER, _QR_FOLDER = "links", "qr"
+_MANY_PICTURES = 1_000
+"""From here on it takes so long that a person would wonder."""
+
 _LIST = "files.csv"
 _LIST_HEADERS = ("file", "value", "rows")
 _NO_PARTS = [pa.array([], pa.string())] * len(_LIST_HEADERS)
@@ -110,6 +113,8 @@ class ResultFiles:
         written = {}
         if "links" in sheets:
             links = sheets["links"]
+            if links.pictures is not None and len(links) >= _MANY_PICTURES:
+                logger().info(f"Drawing {len(links):,} QR codes, which takes a while.")
             written = self._write_links(links) if split_values is None else self._write_parts(links, split_values)
         written |= self._write_errors(sheets["errors"], sheets["duplicates"])
         released = self._release.publish(summary.as_json())
