@@ -27,17 +27,16 @@ import sys
 from pathlib import Path
 from batchlinks.without_pandas import leave_pandas_out
 leave_pandas_out()
+from datetime import UTC, datetime
 import pyarrow as pa
 from batchlinks.results.files import ResultFiles
 from batchlinks.results.summary import Summary
 from batchlinks.results.workbook import Sheet
 from batchlinks.roster import ReadOptions, read_roster
-from batchlinks import batch
-from batchlinks.settings import RunSettings
 
 path, form = Path(sys.argv[1]), sys.argv[2]
-summary = batch._begun(check=False)
-with batch._files(path, RunSettings(format=form), "p", batch.Surroundings()) as files:
+summary = Summary(run_id="0", version="0", started_at=datetime.now(UTC), check=False)
+with ResultFiles(path, owner=None, output_dir=None, kind=form, project_id="p", share_with_group=False) as files:
     table = read_roster(path, ReadOptions())
     link = "https://app.healthex.invalid/#/patient-consent/{}/enrollment/link?xid=00000000." .format("x" * 36) + "s" * 43
     columns = [table.column(position) for position in range(len(table.headers))]
