@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import uvicorn
 from fastapi import FastAPI
@@ -174,7 +174,7 @@ def _greeting(address: str, door: Door) -> str:
     where = f" It listens on {address}/ behind the proxy." if door.public_origin else ""
     if door.token is None:
         return f"The upload page is at {shown}/ for those whom the proxy signs in.{where} Ctrl-C ends it."
-    return f"The upload page is at {shown}/?token={door.token} (keep this address to yourself).{where} Ctrl-C ends it."
+    return f"The upload page is at {shown}/?token={quote(door.token, safe='')} (keep this address to yourself).{where} Ctrl-C ends it."
 
 
 def _listener(host: str, port: int) -> socket.socket:
