@@ -516,3 +516,36 @@ def test_only_what_is_an_address_becomes_a_hyperlink() -> None:
         "A7": texts[5].replace("_x0041_", "_x005F_x0041_"),
     }
     packages.assert_sound(target)
+
+
+# --- at night -------------------------------------------------------------------------------------------------
+
+
+def test_a_table_of_the_nightly_job_takes_all_of_it_and_a_missing_password_touches_no_roster(
+    command: Command, tmp_path: Path, private_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster = csv_roster(tmp_path, ROSTER, "patients.csv")
+    (tmp_path / "inbox").mkdir()
+    waiting = roster.rename(tmp_path / "inbox" / "patients.csv")
+    os.utime(waiting, (1, 1))
+    (private_home / "batchlinks.toml").write_text(
+        '[[roster]]\nname = "clinics"\nmatch = "*.csv"\nid-column = "MRN"\nsplit-by = "Clinic"\nprotect = true\nqr = true\n'
+        'clickable = true\nlink-dates = true\ncolumns = "MRN,Name"\n',
+        encoding="utf-8",
+    )
+    arguments = ["nightly", "--inbox", tmp_path / "inbox", "--outbox", tmp_path / "outbox"]
+
+    without = command(*arguments)
+    still_there = waiting.exists()
+    monkeypatch.setenv("BATCHLINKS_RESULT_PASSWORD", PASSWORD)
+    ended = command(*arguments)
+
+    assert (without.code, still_there) == (2, True)
+    assert "BATCHLINKS_RESULT_PASSWORD" in without.err
+    assert ended.code == 3, ended.err
+    (north,) = (tmp_path / "outbox").rglob("patients.links/North.xlsx")
+    sheet = openpyxl.load_workbook(opened(north))["Links"]
+    assert [cell.value for cell in sheet[1]] == ["MRN", "Name", "link", "qr_code", "link_issued_on", "link_is_new"]
+    assert [cell.value for cell in sheet["A"]][1:] == ["1001", "1004"]
+    assert len(sheet._images) == 2  # type: ignore[attr-defined]
+    assert len(packages.hyperlinks(opened(north))) == 2

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path, PurePath
 
 from batchlinks import batch
-from batchlinks.credentials import read_credentials, read_secret
+from batchlinks.credentials import read_credentials, read_result_password, read_secret
 from batchlinks.errors import BatchlinksError, ExitCode, PlaceError, RosterError, SettingsError, defect
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
@@ -158,6 +158,8 @@ def _world(
     else:
         outbox.entries()
     read_credentials(around.environment)
+    if any(table.settings.protect for table in tables):
+        read_result_password(around.environment)
     if addresses := _addresses(around):
         notice.check_urls(addresses)
     for table in tables:
