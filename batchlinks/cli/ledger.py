@@ -13,7 +13,7 @@ import cloup
 from click.core import ParameterSource
 
 from batchlinks.cli.options import SPEECH, config_of, variable
-from batchlinks.cli.speaking import counted, somebody_watches, speak
+from batchlinks.cli.speaking import somebody_watches, speak
 from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
 
 if TYPE_CHECKING:

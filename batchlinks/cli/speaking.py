@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchlinks.codes import ErrorCode
+from batchlinks.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,8 +109,3 @@ def _named(path: "Path") -> str:
     if not path.is_dir():
         return path.name
     return f"{path.name} (a folder of {counted(sum(file.is_file() for file in path.rglob('*')), 'file')})"
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """As in "1 link" and "1,200 links"."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

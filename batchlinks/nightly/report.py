@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from batchlinks.errors import ExitCode
 from batchlinks.results.summary import Summary
+from batchlinks.wording import counted
 
 _RANKED = (
     ExitCode.BROKEN,
@@ -107,8 +108,8 @@ class Night:
             refused = sum(sum(outcome.summary.errors.values()) for outcome in self.outcomes if outcome.summary)
             done = sum(outcome.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS) for outcome in self.outcomes)
             said = (
-                f"Night done: {done} of {_counted(len(self.outcomes), 'patient list')} done, {linked:,} links "
-                f"({new:,} asked for tonight), {_counted(refused, 'row')} to fix."
+                f"Night done: {done} of {counted(len(self.outcomes), 'patient list')} done, {linked:,} links "
+                f"({new:,} asked for tonight), {counted(refused, 'row')} to fix."
             )
             if any(outcome.summary for outcome in self.outcomes):
                 said += f" Results in {results}."
@@ -124,17 +125,13 @@ class Night:
         lines += [f"{table}: {problem}" for table, problem in self.missing.items()]
         lines += self.problems
         if self.unmatched:
-            lines.append(f"{_counted(len(self.unmatched), 'file')} in the inbox that no [[roster]] table is for")
+            lines.append(f"{counted(len(self.unmatched), 'file')} in the inbox that no [[roster]] table is for")
         if self.arriving:
-            lines.append(f"{_counted(self.arriving, 'patient list')} still arriving")
+            lines.append(f"{counted(self.arriving, 'patient list')} still arriving")
         if self.waiting:
-            lines.append(f"{_counted(self.waiting, 'patient list')} left for the next night")
+            lines.append(f"{counted(self.waiting, 'patient list')} left for the next night")
         code = int(self.exit_code)
         verdict = {0: "all done", 3: "done, with something to look at"}.get(code, "needs attention")
         return f"batchlinks nightly {self.day}: {verdict} (exit code {code})", "\n".join(
             lines or ["No new patient list."]
         )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
