@@ -24,11 +24,15 @@ from hypothesis import strategies as st
 from test_results import csv_roster
 
 from batchlinks import batch
+from batchlinks.errors import SettingsError
 from batchlinks.results import files, workbook
 from batchlinks.results.file_name import file_names
 from batchlinks.results.protect import objection_to
 from batchlinks.results.qr import qr_code
+from batchlinks.results.split import check_split_column
 from batchlinks.results.workbook import Sheet, write_workbook
+from batchlinks.roster import read_roster
+from batchlinks.roster.id_column import IdColumn
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]
@@ -160,6 +164,35 @@ def test_a_column_that_would_put_patients_into_file_names_or_make_a_file_for_eac
     assert "--split-by" in ended.err
     assert "Columns that would do: `Coordinator`." in ended.err
     assert not [text for text in ("Ann", "617", "@", "R1", "note") if text in ended.err]
+
+
+MAY_NAME_FILES = (
+    "Clinic,Clinic Name,Facility,Site,Location,Dept,PCP,PCP Name,Provider Name,Care Coordinator,Coordinator Email,Navigator,"
+    "Region,Practice Name,Group,Plan Name,Preferred Language,Care Team,Case Manager,Ward,County,City,ZIP,NPI,Clinic ID,"
+    "Service Line,Status"
+).split(",")
+MAY_NOT = (
+    "Name,Patient Name,Surname,Preferred Name,DOB,Date of Birth,MRN 2,Member ID,Account Number,Mobile,Home Phone,Patient Email,"
+    "Street,Notes,Guarantor Name,Mother's Name,Emergency Contact,Medicaid ID,Diagnosis,Encounter ID,SSN"
+).split(",")
+
+
+def test_a_header_that_speaks_of_the_patient_is_refused_however_few_its_values_and_one_of_staff_is_not(
+    tmp_path: Path,
+) -> None:
+    headers = [*MAY_NAME_FILES, *MAY_NOT]
+    rows = "".join(f"{number}," + ",".join("x" for _ in headers) + "\n" for number in range(1001, 1005))
+    roster = csv_roster(tmp_path, f"MRN,{','.join(headers)}\n{rows}")
+    table = read_roster(roster)
+
+    refused = set()
+    for at, header in enumerate(headers, start=1):
+        try:
+            check_split_column(table, IdColumn((0,), "MRN"), at)
+        except SettingsError:
+            refused.add(header)
+
+    assert refused == set(MAY_NOT)
 
 
 def test_a_column_that_is_not_there_is_refused_with_the_one_that_may_be_meant(command: Command, tmp_path: Path) -> None:

@@ -168,6 +168,8 @@ def _says_patient_data(header: str) -> bool:
     senses, words = set(senses_of(header)), set(words_of(header))
     if Sense.BIRTH in senses or id_meaning(header).standing > Standing.NONE or words & _FREE_TEXT:
         return True
+    if {Sense.EVENT, Sense.IDENTIFIER} <= senses:  # a visit's number: as good as the patient's
+        return True
     if words & _CONTACT or Sense.RELATIVE in senses:
         return not _OF_A_STAFF_MEMBER & senses
     return bool({Sense.NAME, Sense.FIRST_NAME} & senses) and not _STAFF & senses
