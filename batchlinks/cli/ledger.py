@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from batchlinks.cli.options import SPEECH, config_of, variable
 from batchlinks.cli.speaking import somebody_watches, speak
 from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
+from batchlinks.wording import counted
 
 if TYPE_CHECKING:
     from batchlinks.ledger import Known, Project, Records, Withdrawal
