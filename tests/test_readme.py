@@ -313,6 +313,12 @@ def test_every_link_and_picture_leads_somewhere(document: str) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
 
 
+def test_the_service_of_the_upload_page_is_the_one_that_its_page_shows() -> None:
+    (shown,) = re.findall(r"```ini\n(.*?)```", UPLOAD_PAGE, re.DOTALL)
+
+    assert shown == read("docs/operations/batchlinks-serve.service")
+
+
 def test_pictures_are_small_and_all_of_them_are_shown() -> None:
     pictures = list((ROOT / "docs" / "pictures").iterdir())
 

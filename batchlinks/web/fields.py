@@ -13,15 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from batchlinks.errors import SettingsError
 from batchlinks.settings import CONTRADICTIONS, RunSettings, flag, option_of, validated
 
-_THE_SERVERS_OWN = frozenset({"no_ledger", "share_with_group", "cluster", "workers"})
-"""A run could not be taken up again without the ledger; whom files and calls are shared with is for IT to say."""
+_THE_SERVERS_OWN = frozenset({"no_ledger", "ledger_keep_days", "share_with_group", "cluster", "workers"})
+"""The ledger is everybody's, and without it a run could not be taken up again; whom files and calls are shared with is for IT
+to say."""
 
 _LONGEST_TEXT = 1_000
 
 _HINTS = get_type_hints(RunSettings)
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether this option of `RunSettings` is a place on the server."""
     return Path in (_HINTS[name], *get_args(_HINTS[name]))
 
 
@@ -29,7 +31,7 @@ SETTABLE: Mapping[str, Any] = MappingProxyType(
     {
         entry.name: _HINTS[entry.name]
         for entry in fields(RunSettings)
-        if entry.name not in _THE_SERVERS_OWN and not _is_path(entry.name)
+        if entry.name not in _THE_SERVERS_OWN and not is_path(entry.name)
     }
 )
 """Name -> annotation of every option that can be set from elsewhere; no path of the server's is among them."""

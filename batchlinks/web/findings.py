@@ -12,6 +12,7 @@ from batchlinks.results.workbook import Sheet
 from batchlinks.roster.id_column import IdColumn
 from batchlinks.roster.sensitive import social_security_columns
 from batchlinks.roster.table import Table
+from batchlinks.screening import in_words
 from batchlinks.web.fields import in_page_words
 
 _ROWS_SHOWN = 8
@@ -31,8 +32,8 @@ class Problem:
     sentences: list[str]
     """What is wrong and what to do; a few, where rows of one kind differ in it."""
 
-    rows: list[int]
-    """As a spreadsheet numbers them: the first of them."""
+    in_rows: str
+    """Which, as a spreadsheet numbers them: the first of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def problems_of(errors: Sheet) -> list[Problem]:
                 action=actions[rows[0]],
                 count=len(rows),
                 sentences=[in_page_words(text) for text in _first_of(messages[at] for at in rows)],
-                rows=[int(numbers[at]) for at in rows[:_ROWS_NAMED]],
+                in_rows=in_words([int(numbers[at]) for at in rows], most=_ROWS_NAMED),
             )
         )
     return sorted(found, key=lambda problem: -problem.count)

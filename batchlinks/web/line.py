@@ -11,9 +11,10 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 
-from batchlinks.errors import ExitCode
+from batchlinks.errors import BatchlinksError, ExitCode, defect
 from batchlinks.logs import logger
 from batchlinks.paths import import_path
 from batchlinks.web.uploads import Upload, Uploads, now
@@ -105,6 +106,12 @@ class Line:
     async def _work(self, upload: Upload) -> None:
         try:
             await self._see_through(upload)
+        except (
+            Exception
+        ) as error:  # no process to be had, a full disk: the others go on, and this one says why it does not
+            logger().error(defect(error), run=upload.id)
+            with suppress(BatchlinksError):
+                self._uploads.end(upload, asdict(_broken(defect(error))))
         finally:
             self._working.pop(upload.id, None)
             self._processes.pop(upload.id, None)
@@ -124,7 +131,11 @@ class Line:
                 self._uploads.end(upload, asdict(stopped))
                 return
             logger().warning(f"The process of run {upload.id} ended before its time.", run=upload.id)
-        self._uploads.end(upload, asdict(Outcome(ExitCode.BROKEN, _GIVEN_UP, {}, {}, [], 0, 0, now())))
+        self._uploads.end(upload, asdict(_broken(_GIVEN_UP)))
+
+
+def _broken(message: str) -> Outcome:
+    return Outcome(ExitCode.BROKEN, message, {}, {}, [], 0, 0, now())
 
 
 async def started(task: Task, *, answers: bool, more: bytes = b"") -> Process:

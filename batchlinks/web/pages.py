@@ -14,7 +14,6 @@ from starlette.staticfiles import StaticFiles
 from batchlinks import __version__
 from batchlinks.codes import Action, ErrorCode
 from batchlinks.errors import ExitCode
-from batchlinks.screening import in_words
 from batchlinks.web.access import NOTICE_STYLE
 from batchlinks.web.api import TheRuns, TheUpload, TheUser
 from batchlinks.web.fields import SETTABLE
@@ -78,7 +77,7 @@ def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
         "run.html",
         user=user,
         run=known,
-        problems=[{**each, "in_rows": _rows_of(each)} for each in problems],
+        problems=problems,
         preview=checked["preview"],
         id_columns=checked["at"],
         candidates=_candidates(checked),
@@ -120,19 +119,10 @@ def _project_set_up(runs: Runs) -> str | None:
     return runs.project_of(nobodys)
 
 
-def _rows_of(problem: Mapping[str, Any]) -> str:
-    rows, count = problem["rows"], problem["count"]
-    if not rows:
-        return ""
-    if count > len(rows):
-        return f"{', '.join(map(str, rows))}, … ({count:,} in all)"
-    return in_words(rows, most=len(rows))
-
-
 def _from_counts(errors: Mapping[str, int]) -> list[dict[str, Any]]:
     """Where a run's rows are in its files only."""
     return [
-        {"code": code, "action": _action_of(code).value, "count": count, "sentences": [], "rows": []}
+        {"code": code, "action": _action_of(code).value, "count": count, "sentences": [], "in_rows": ""}
         for code, count in errors.items()
     ]
 

@@ -24,12 +24,13 @@ from batchlinks.places import LocalPlace
 from batchlinks.roster import RosterBytes
 from batchlinks.roster.process import started_ahead
 from batchlinks.settings import Config, RunSettings
-from batchlinks.web.fields import effective, in_page_words
+from batchlinks.web.fields import effective, in_page_words, is_path
 from batchlinks.web.uploads import Upload, Uploads, now
 from batchlinks.without_pandas import leave_pandas_out
 
 _SAY_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.2
+_FEELING_ITS_WAY_S = 2.0
 _WAIT_FOR_EVER = -1.0
 
 
@@ -53,8 +54,8 @@ class Task:
 
     @property
     def base_settings(self) -> RunSettings:
-        paths = {name: Path(self.base[name]) for name in ("exclude", "output_dir", "ledger") if name in self.base}
-        return RunSettings(**{**self.base, **paths})
+        values: dict[str, Any] = {name: Path(value) if is_path(name) else value for name, value in self.base.items()}
+        return RunSettings(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +297,8 @@ class FileProgress:
         self._stopped_by_user = stopped_by_user
         self._known = self._linked = self._refused = self._to_send = 0
         self._rate: float | None = None
-        self._said_at, self._said_done = time.monotonic(), 0
+        self._began = self._said_at = time.monotonic()
+        self._said_done = 0
         self._say()
 
     @property
@@ -316,7 +318,8 @@ class FileProgress:
     def start(self, total: int) -> None:
         """`total` IDs are going to be asked for."""
         self._to_send = total
-        self._said_at, self._said_done = time.monotonic(), self.done
+        self._began = self._said_at = time.monotonic()
+        self._said_done = self.done
         self._say()
 
     def settled(self, *, linked: bool) -> None:
@@ -334,8 +337,10 @@ class FileProgress:
             raise TakenUpLater
 
     def _measure(self) -> None:
-        """Patients a second, the latest counting most."""
+        """Patients a second, the latest counting most. None while the run is still feeling its way: it opens with one call."""
         at = time.monotonic()
+        if self._rate is None and at - self._began < _FEELING_ITS_WAY_S:
+            return
         latest = (self.done - self._said_done) / (at - self._said_at)
         self._rate = latest if self._rate is None else 0.8 * self._rate + 0.2 * latest
         self._said_at, self._said_done = at, self.done

@@ -126,7 +126,7 @@ function refused(file, why, sheets) {
   card.classList.toggle("bad", !sheets);
   choices.hidden = !sheets;
   const retry = find("#retry");
-  retry.hidden = Boolean(sheets);
+  retry.hidden = Boolean(sheets) || !/“(Row with the headers|Patient ID column)”/.test(why);
   retry.onsubmit = (event) => {
     event.preventDefault();
     upload(file, Object.fromEntries(Array.from(new FormData(retry)).filter(([, value]) => value !== "")));
