@@ -174,7 +174,8 @@ def _greeting(address: str, door: Door) -> str:
     where = f" It listens on {address}/ behind the proxy." if door.public_origin else ""
     if door.token is None:
         return f"The upload page is at {shown}/ for those whom the proxy signs in.{where} Ctrl-C ends it."
-    return f"The upload page is at {shown}/?token={quote(door.token, safe='')} (keep this address to yourself).{where} Ctrl-C ends it."
+    token = quote(door.token, safe="")
+    return f"The upload page is at {shown}/?token={token} (keep this address to yourself).{where} Ctrl-C ends it."
 
 
 def _listener(host: str, port: int) -> socket.socket:
