@@ -56,6 +56,8 @@ class Plan:
     refused: int
     duplicates: int
     refresh: bool
+    cluster: str | None
+    """Whose workers make the calls, where that is not this computer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,7 @@ def _plan(
         refused=int((screened.codes != 0).sum()),
         duplicates=int(screened.duplicates.sum()),
         refresh=settings.refresh,
+        cluster=settings.cluster,
     )
 
 

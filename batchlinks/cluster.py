@@ -55,8 +55,11 @@ _LATE_S = 2.0
 _LOOK_S = 0.5
 """How often the scheduler is asked which workers there are."""
 
-_ABANDONED_S = 60.0
+_ABANDONED_S = 300.0
 """A worker that no command has asked for answers for so long drops what it has."""
+
+_SIGN_OF_LIFE_S = 20.0
+"""How often there is a task for the scheduler: it does not see messages to actors, and may end a cluster that seems idle."""
 
 _GREETING_S = 10.0
 """At the start, how long the first workers wait for the slower ones: all are looked at before the first call."""
@@ -147,9 +150,11 @@ class Caller:
         self._answers: list[tuple[str, Answer | BatchlinksError]] = []
         self._answered = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def take(self, ids_by_token: Sealed) -> None:
         """Start a call for each of these IDs: token -> IDs."""
+        self._require_open()
         for token, external_ids in ids_by_token.content.items():
             for external_id in external_ids:
                 call = asyncio.create_task(self._call(external_id, token))
@@ -158,6 +163,7 @@ class Caller:
 
     async def answers(self) -> Sealed:
         """All answers so far, each with its ID; waits for the first, but not for long. A defect or error is an answer too."""
+        self._require_open()
         self._reset_alarm()
         with suppress(TimeoutError):
             async with asyncio.timeout(_HOLD_S):
@@ -169,6 +175,7 @@ class Caller:
 
     async def close(self) -> None:
         """Drop everything."""
+        self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
         for call in self._calls:
@@ -185,6 +192,12 @@ class Caller:
             answer = BatchlinksError(defect(error))
         self._answers.append((external_id, answer))
         self._answered.set()
+
+    def _require_open(self) -> None:
+        if (
+            self._closed
+        ):  # a command that slept for long comes back: to it this worker is lost, and it gets another caller
+            raise RuntimeError("closed")
 
     def _reset_alarm(self) -> None:
         if self._alarm is not None:
@@ -298,6 +311,7 @@ class _Crew:
         """Somebody came or went."""
         self._misfits: dict[str, SettingsError] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._sign_of_life: object = None
         self._failure: BatchlinksError | None = None
 
     async def __aenter__(self) -> "_Crew":
@@ -349,9 +363,14 @@ class _Crew:
 
     async def _keep_looking(self) -> None:
         """Workers come and go; the scheduler's loss is the end."""
+        loop = asyncio.get_running_loop()
+        last_sign = loop.time()
         try:
             while True:
                 await asyncio.sleep(_LOOK_S)
+                if loop.time() - last_sign > _SIGN_OF_LIFE_S:
+                    last_sign = loop.time()
+                    self._sign_of_life = self._client.submit(int, key=_new_key())
                 told = set(self._misfits)
                 await self._look()
                 for address in self._misfits.keys() - told:
@@ -423,12 +442,17 @@ class _Crew:
             self._endpoint,
             self._timeout_s,
             actor=True,
-            key=f"batchlinks-{uuid.uuid4().hex}",
+            key=_new_key(),
             workers=[address],
             allow_other_workers=False,
         )
         with self._client.as_current():
             return await future
+
+
+def _new_key() -> str:
+    """What Dask, its logs and its dashboard know a task by; says nothing."""
+    return f"batchlinks-{uuid.uuid4().hex}"
 
 
 def _in_words(found: tuple[str, str, str]) -> str:

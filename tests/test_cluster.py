@@ -198,13 +198,14 @@ def test_all_calls_that_find_the_token_dead_wait_for_one_new_token(
 # --- what is lost -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("direct", [None, False], ids=["direct", "through the scheduler"])
 def test_the_calls_of_a_worker_that_is_killed_are_made_by_the_others(
-    command: Command, start_healthex: StartHealthEx, cluster: Cluster, tmp_path: Path
+    command: Command, start_healthex: StartHealthEx, cluster: Cluster, tmp_path: Path, direct: bool | None
 ) -> None:
     healthex = start_healthex(latency_ms=100)
     (victim,) = cluster.start()
 
-    with meanwhile(healthex, 100, victim.kill):
+    with dask.config.set({"distributed.client.direct-to-workers": direct}), meanwhile(healthex, 100, victim.kill):
         ended = command("run", roster_of(tmp_path, 300), "--cluster", cluster.address, "--concurrency", "32")
 
     assert ended.code == 0, ended.err
@@ -500,3 +501,19 @@ def test_a_defect_on_a_worker_tells_its_place_and_no_value() -> None:
     assert "ValueError at" in str(answer)
     assert "ZQX" not in f"{answer!r} {Sealed(answer)!r}"
     assert "eyJ" not in f"{answer!r}"
+
+
+def test_a_worker_that_nobody_asks_any_more_drops_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchlinks.cluster._ABANDONED_S", 0.05)
+    monkeypatch.setattr("batchlinks.cluster._HOLD_S", 0.01)
+
+    async def scene() -> None:
+        caller = Caller(Endpoint("http://127.0.0.1:1", "app.healthex.invalid", "demo-project"), 1.0)
+        assert (await caller.answers()).content == []
+        await asyncio.sleep(0.2)
+        with pytest.raises(RuntimeError):
+            await caller.take(Sealed({"token": ["00417"]}))
+        with pytest.raises(RuntimeError):
+            await caller.answers()
+
+    asyncio.run(scene())

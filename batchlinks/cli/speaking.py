@@ -69,6 +69,8 @@ def ask_person(plan: "Plan") -> bool:
         f"  Project        {plan.project_id}",
         "",
     ]
+    if plan.cluster:
+        lines.insert(-1, f"  Calls made by  the workers of {plan.cluster}, which see patient IDs and links")
     if plan.refresh:
         lines.insert(-1, "  --refresh asks again for all: links that patients were sent before may stop working.")
     click.echo("\n".join(lines), err=True)
