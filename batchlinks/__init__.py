@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from batchlinks.batch import Report
 
 __all__ = ["BatchlinksError", "ExitCode", "RosterBytes", "__version__", "check", "run"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def run(roster: str | Path | RosterBytes, **options: Any) -> "Report":
