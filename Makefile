@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test check lock clean
+.PHONY: demo test check bench lock clean
 
 demo: $(READY)
 	$(BIN)/batchlinks demo || [ $$? -eq 3 ]  # 3: done, and the sample list has rows to fix, as it is meant to
@@ -19,6 +19,10 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto
+
+# Beside its peers, on a computer that does nothing else; ONLY=pace for a part. See docs/performance.md.
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(ONLY)
 
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchlinks needs Python 3.11 or later; try: make PYTHON=python3.12")'
