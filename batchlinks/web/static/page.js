@@ -271,5 +271,6 @@ function prepare() {
   prepareRun();
 }
 
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });  // back to what has changed since
 prepareHome();
 prepare();
