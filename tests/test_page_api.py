@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,22 @@ def test_options_come_with_the_upload_and_obey_the_same_rules_as_for_the_command
     assert [row["Chart"] for row in rows] == ["0041", "52", "52"]
     assert rows[0]["link_is_new"] == "yes"
     assert page.client.get(f"/api/runs/{done['id']}/duplicates").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the size of a process in /proc")
+def test_neither_page_nor_server_grows_with_a_list_of_100_000_rows(page: Page) -> None:
+    def memory_kb() -> int:
+        status = Path(f"/proc/{page.process.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
+
+    small = page.uploaded(csv_of(5))
+    before = memory_kb()
+    rows = b"".join(b"%d\n" % (1_000_001 + n) if n % 20 else b"N/A\n" for n in range(100_000))
+    large = page.uploaded(b"MRN\n" + rows, id_column="MRN")
+
+    assert (page.run(large)["rows"], page.run(large)["errors"]) == (100_000, {"placeholder_id": 5_000})
+    assert len(page.client.get(f"/runs/{large}").content) < 1.2 * len(page.client.get(f"/runs/{small}").content) + 1_000
+    assert memory_kb() - before < 20_000
 
 
 def test_links_in_several_files_come_as_one_archive(page: Page, tmp_path: Path) -> None:
