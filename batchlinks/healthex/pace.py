@@ -38,6 +38,7 @@ _CREEP = 0.03
 _FIRST_CREEP_S = 0.7
 _SLOWEST_CREEP_S = 4.0
 _CREEP_SLOWS = 1.5
+_ANOTHER_LIMIT = 1.3
 """Above it, the rate has grown by 3 % after so many seconds, by 9 % after twice as many, by 21 % after three times."""
 
 _REFUSALS_A_CALL = 0.006
@@ -263,11 +264,12 @@ class _Limit:
             if not many:
                 known = max(known, 0.7 * rate)
             self._start_anew(now)
-            # Whoever gets so few calls through may be one of several that share a limit, and is to catch up.
-            creep_s = min(_SLOWEST_CREEP_S, _CREEP_SLOWS * growth.creep_s) if many else _FIRST_CREEP_S
+            # A limit that turned out far higher is another one. Whoever gets few calls through may share it, and is to catch up.
+            trusted = many and rate <= _ANOTHER_LIMIT * growth.known
+            creep_s = min(_SLOWEST_CREEP_S, _CREEP_SLOWS * growth.creep_s) if trusted else _FIRST_CREEP_S
             return _Growth(known, now, known, _RECOVERS_S, creep_s)
         known = self._while_too_close(rate, measured, calls, elapsed, now)
-        return _Growth(0.6 * known, now, known, _RECOVERS_S, growth.creep_s)
+        return _Growth(0.6 * known, now, known, _RECOVERS_S, max(_FIRST_CREEP_S, growth.creep_s / 2))
 
     def _while_too_close(self, rate: float, measured: float, calls: int, elapsed: float, now: float) -> float:
         """What is welcome at most, after one refusal close upon another: the limit fell, or was never that high."""
