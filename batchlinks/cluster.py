@@ -44,7 +44,11 @@ from batchlinks.settings import stays_private
 _T = TypeVar("_T")
 
 _GATHER_S = 0.005
-"""How long answers wait on a worker for others to travel with."""
+"""How long IDs wait here for others to travel with. Not longer, or calls would come to HealthEx in bursts."""
+
+_MOST_GATHER_S = 0.05
+"""Answers wait on their worker as long for each worker that there is, since the command takes some hundred messages a second;
+never longer than this."""
 
 _HOLD_S = 1.0
 """How long a worker that has no answer lets the command wait for one."""
@@ -161,14 +165,17 @@ class Caller:
                 self._calls.add(call)
                 call.add_done_callback(self._calls.discard)
 
-    async def answers(self) -> Sealed:
-        """All answers so far, each with its ID; waits for the first, but not for long. A defect or error is an answer too."""
+    async def answers(self, gather_s: float) -> Sealed:
+        """All answers so far, each with its ID. A defect or error is an answer too.
+
+        Waits for the first, but not for long, and then `gather_s` seconds for others.
+        """
         self._require_open()
         self._reset_alarm()
         with suppress(TimeoutError):
             async with asyncio.timeout(_HOLD_S):
                 await self._answered.wait()
-            await asyncio.sleep(_GATHER_S)
+            await asyncio.sleep(gather_s)
         self._answered.clear()
         answers, self._answers = self._answers, []
         return Sealed(answers)
@@ -226,8 +233,9 @@ def dask_setup(_worker: object) -> None:
 class _Line:
     """The command's line to one worker: IDs out, answers back, both in batches."""
 
-    def __init__(self, caller: Any, silence_s: float) -> None:
+    def __init__(self, caller: Any, silence_s: float, gather_s: Callable[[], float]) -> None:
         self._caller = caller
+        self._gather_s = gather_s
         self._silence_s = silence_s
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         """External ID -> where its answer is waited for."""
@@ -272,7 +280,7 @@ class _Line:
     async def _send(self) -> None:
         while True:
             await self._anything_to_send.wait()
-            await asyncio.sleep(0)  # for the others of this moment; while one batch is on its way the next gathers
+            await asyncio.sleep(_GATHER_S)
             self._anything_to_send.clear()
             batch, self._to_send = self._to_send, {}
             async with asyncio.timeout(self._silence_s):
@@ -281,7 +289,7 @@ class _Line:
     async def _fetch(self) -> None:
         while True:
             async with asyncio.timeout(self._silence_s):
-                answers = await self._caller.answers()
+                answers = await self._caller.answers(self._gather_s())
             for external_id, answer in answers.content:
                 waiting = self._waiting.get(external_id)
                 if waiting is None or waiting.done():
@@ -407,13 +415,16 @@ class _Crew:
         except Exception as error:  # it went as soon as it came, or is too busy: it is looked for again
             logger().debug(f"A worker of the cluster did not answer ({type(error).__name__}).")
             return
-        line = self._lines[address] = _Line(caller, self._timeout_s + _HOLD_S + _LATE_S)
+        line = self._lines[address] = _Line(caller, self._timeout_s + _HOLD_S + _LATE_S, self._gather_s)
         self._met.set()
         try:
             await line.work()
         finally:
             del self._lines[address]
             line.hang_up()
+
+    def _gather_s(self) -> float:
+        return min(_MOST_GATHER_S, _GATHER_S * len(self._lines))
 
     def _left(self, serving: asyncio.Task[None]) -> None:
         del self._serving[serving.get_name()]

@@ -20,6 +20,7 @@ from conftest import Ended
 from dask_processes import Cluster, certificates, cluster_in, wait_until
 from distributed import Client
 from test_leaks import arguments_of, family_of
+from test_stopping import running
 
 import batchlinks
 from batchlinks.cluster import Caller, Sealed
@@ -72,24 +73,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str
     with cluster_in(tmp_path_factory.mktemp("cluster"), environment) as found:
         found.start(3)
         yield found
-
-
-@contextmanager
-def running(roster: Path, *more: str) -> "Iterator[subprocess.Popen[str]]":
-    """The command in a process, and a group, of its own, as in a terminal."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batchlinks", "run", str(roster), *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 @contextmanager
@@ -492,7 +475,7 @@ def test_a_defect_on_a_worker_tells_its_place_and_no_value() -> None:
         caller = Caller(Endpoint("http://127.0.0.1:1", "app.healthex.invalid", "demo-project"), 1.0)
         caller._api = Broken()  # type: ignore[assignment]
         await caller.take(Sealed({"eyJ-token": ["ZQX00001"]}))
-        answers: list[tuple[str, object]] = (await caller.answers()).content
+        answers: list[tuple[str, object]] = (await caller.answers(0.0)).content
         return answers
 
     ((external_id, answer),) = asyncio.run(scene())
@@ -509,11 +492,11 @@ def test_a_worker_that_nobody_asks_any_more_drops_what_it_has(monkeypatch: pytes
 
     async def scene() -> None:
         caller = Caller(Endpoint("http://127.0.0.1:1", "app.healthex.invalid", "demo-project"), 1.0)
-        assert (await caller.answers()).content == []
+        assert (await caller.answers(0.0)).content == []
         await asyncio.sleep(0.2)
         with pytest.raises(RuntimeError):
             await caller.take(Sealed({"token": ["00417"]}))
         with pytest.raises(RuntimeError):
-            await caller.answers()
+            await caller.answers(0.0)
 
     asyncio.run(scene())

@@ -29,12 +29,13 @@ def roster_of(folder: Path, count: int) -> Path:
 
 @contextmanager
 def running(roster: Path, *more: str) -> "Iterator[subprocess.Popen[str]]":
-    """The command in a process of its own."""
+    """The command in a process, and a group of processes, of its own, as in a terminal."""
     process = subprocess.Popen(
         [sys.executable, "-m", "batchlinks", "run", str(roster), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process
