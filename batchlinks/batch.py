@@ -75,6 +75,9 @@ class Surroundings:
     deliver: Callable[[Published], object] = lambda _: None
     """Takes the results further once they are in place: only then does a patient count as handed out."""
 
+    tell: Callable[["Report"], object] = lambda _: None
+    """Says how a run ended. It is finished only after that: who was not told gives the same command again."""
+
     seen: Callable[[Table], object] = lambda _: None
     """Is shown the table as soon as it is read: before its ID column is chosen, and also where that is undecided."""
 
@@ -134,6 +137,11 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                 to_send = _missing(wanted, known)
                 _warn_of_other_projects(screened, table, ledger.in_other_projects(to_send))
                 tell_warnings(screened)
+                if settings.no_ledger:
+                    logger().warning(
+                        "Without the ledger (--no-ledger) links made before are not known and are asked for again, so that links "
+                        "sent before may stop working; nor is it known who was withdrawn."
+                    )
                 if settings.refresh:
                     _tell_refresh(len(to_send), going_on_from=known.num_rows)
                 _agree(around, _plan(table, column, screened, endpoint, len(to_send), known.num_rows, settings))
@@ -163,9 +171,11 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                 if settings.ledger_keep_days is not None:
                     _forget(ledger, settings.ledger_keep_days)
         audit.append(data_folder(around.environment), summary, user=around.user)
+        report = Report(summary, published, sheets, asked.stopped_by)
+        around.tell(report)
         # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.
         files.finish()
-    return Report(summary, published, sheets, asked.stopped_by)
+    return report
 
 
 def check(source: Source, settings: RunSettings, around: Surroundings) -> Report:

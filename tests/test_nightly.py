@@ -208,7 +208,8 @@ def test_a_roster_somebody_still_writes_to_after_it_was_taken_is_taken_up_again(
     os.utime(house.inbox / "working" / "patients.csv", (time.time() - 100,) * 2)
     assert night().code == 0
     assert house.files() == [f"done/{TODAY}/patients.csv"]
-    assert set(house.links("patients")) == {"1001", "1002"}
+    assert set(house.links("patients")) == {"1001"}
+    assert set(house.links("patients (2)")) == {"1001", "1002"}
 
 
 @pytest.mark.parametrize(("ready", "marker"), [("{name}.done", "patients.csv.done"), ("{stem}.ok", "patients.ok")])
@@ -276,6 +277,7 @@ def test_what_is_wrong_beforehand_touches_no_roster(
         (["--inbox", ".", "--outbox", "out", "--id-column", "MRN", "--settle", "-1"], "--settle takes"),
         (["--inbox", ".", "--outbox", "out", "--id-column", "MRN", "--keep-days", "0"], "--keep-days takes"),
         (["--inbox", ".", "--outbox", "out", "--id-column", "MRN", "--ready", "done"], "--ready is"),
+        (["--inbox", ".", "--outbox", "out", "--id-column", "MRN", "--ready", "{name}"], "--ready is"),
     ],
 )
 def test_a_night_that_cannot_begin_is_exit_2_and_a_sentence(command: Command, arguments: list[str], said: str) -> None:
@@ -284,6 +286,54 @@ def test_a_night_that_cannot_begin_is_exit_2_and_a_sentence(command: Command, ar
     assert ended.code == 2
     assert said in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_an_exclude_list_that_is_not_there_touches_no_roster(
+    tables: Callable[..., Ended], house: House, healthex: RunningSimulator
+) -> None:
+    house.put("a.csv", [1001])
+
+    ended = tables('[[roster]]\nmatch = "*"\nid-column = "MRN"\nexclude = "nowhere.csv"\n')
+
+    assert ended.code == 2
+    assert "exclude list" in ended.err
+    assert house.files() == ["a.csv"]
+    assert healthex.calls == []
+
+
+def test_a_damaged_ledger_touches_no_roster(
+    night: Callable[..., Ended], house: House, healthex: RunningSimulator, private_home: Path
+) -> None:
+    house.put("a.csv", range(1001, 1041))
+    assert night().code == 0
+    path = private_home / "data" / "ledger.sqlite3"
+    content = path.read_bytes()
+    assert b"\x001017" in content or b"1017https" in content
+    path.write_bytes(content.replace(b"1017https", b"1O17https", 1))
+    house.put("b.csv", range(1001, 1042))
+
+    ended = night()
+
+    assert ended.code == 2
+    assert "it is damaged" in ended.err
+    assert house.files() == [f"done/{TODAY}/a.csv", "b.csv"] or house.files() == ["b.csv", f"done/{TODAY}/a.csv"]
+    assert healthex.link_calls == 40
+
+
+def test_it_is_said_where_results_have_another_name(night: Callable[..., Ended], house: House) -> None:
+    for _ in range(2):
+        house.put("a.csv", [1001])
+        ended = night()
+
+    assert "a.csv: The results are a (2).links.csv and so on, since " in ended.last_line
+
+
+def test_a_marker_left_over_from_another_day_lets_nothing_in(night: Callable[..., Ended], house: House) -> None:
+    house.put("a.csv", [1001], age_s=0)
+    house.put("a.csv.done", [], age_s=86_400)
+
+    assert night("--ready", "{name}.done").code == 0
+    assert "a.csv" in house.files()
 
 
 # --- tables ---------------------------------------------------------------------------------------------------

@@ -173,3 +173,41 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
     # At most what was in flight, and the answers of the last tenth of a second.
     latest = [call for call in healthex.calls[:calls_when_killed] if call.time > killed_at - 0.5]
     assert repeated <= {call.external_id for call in latest}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+def test_a_run_that_could_not_say_how_it_ended_is_not_finished(start_healthex: StartHealthEx, tmp_path: Path) -> None:
+    healthex = start_healthex()
+    roster = roster_of(tmp_path, 10)
+    command = [sys.executable, "-m", "batchlinks", "run", str(roster), "--only-new"]
+
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert "nothing can be said on standard output" in ended.stderr
+    assert again.returncode == 0, again.stderr
+    assert given_links(tmp_path) == healthex.links
+    assert len(healthex.links) == healthex.link_calls == 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc whether the process is that far")
+def test_a_run_that_is_stopped_while_it_starts_says_so(start_healthex: StartHealthEx, tmp_path: Path) -> None:
+    start_healthex()
+    os.mkfifo(tmp_path / "patients.csv")  # a roster that never comes
+    with running(tmp_path / "patients.csv") as process:
+        while not _catches(process.pid, signal.SIGTERM):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 130, err
+    assert "Interrupted" in err
+
+
+def _catches(process: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for this signal by now."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)

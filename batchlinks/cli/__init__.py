@@ -4,6 +4,7 @@ Nothing heavy is imported before a command needs it, so that help answers at onc
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,6 +32,7 @@ def program() -> NoReturn:
     It leaves without the interpreter's tidying up, which can take a tenth of a second: killed in it, a run that has finished
     would look as if it had not.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before a run has begun
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody reads it any more

@@ -347,6 +347,8 @@ def _wanted(ids: Path | None, *, otherwise: str) -> Mapping[str, int]:
     from batchlinks.roster import RosterBytes
 
     if ids is not None and ids != Path("-"):
+        if not ids.is_file():
+            raise SettingsError("--ids does not name a file that is there.")  # it may be an ID: it is not repeated
         wanted = ids_listed(ids, otherwise=otherwise)
     else:
         if ids is None and sys.stdin.isatty():
@@ -410,7 +412,10 @@ def _note(context: click.Context, event: str, ledger: Path | None, project: str,
     from batchlinks.paths import data_folder
 
     place = str(_place(context, ledger))
-    audit.note(data_folder(os.environ), event, command="ledger", ledger=place, scope=project, count=count, **more)
+    try:
+        audit.note(data_folder(os.environ), event, command="ledger", ledger=place, scope=project, count=count, **more)
+    except BatchlinksError as error:
+        raise BatchlinksError(f"It was done ({event}: {count:,}). {error}") from error
 
 
 def _counts(records: "Records", names: Mapping[str, str]) -> Iterator[str]:

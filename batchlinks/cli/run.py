@@ -37,10 +37,10 @@ def run(
             progress=progress(log_format, quiet=quiet),
             confirm=ask_person if not yes and somebody_watches() else lambda _: True,
             interruption=interruption,
+            tell=lambda report: told(report, quiet=quiet),
         )
         with interruption.installed():
-            report = batch.run(source, settings, around)
-        return told(report, quiet=quiet)
+            return batch.run(source, settings, around).exit_code
 
 
 @cloup.command(epilog=EXIT_CODES)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchlinks.codes import ErrorCode
+from batchlinks.errors import BatchlinksError
 from batchlinks.wording import counted
 
 if TYPE_CHECKING:
@@ -78,13 +79,23 @@ def ask_person(plan: "Plan") -> bool:
 
 
 def told(report: "Report", *, quiet: bool) -> int:
-    """Say what happened and where the files are: for a person, as the last line."""
+    """Say what happened and where the files are: for a person, as the last line.
+
+    Raises BatchlinksError where standard output takes nothing; that nobody reads it any more is nobody's loss.
+    """
     from batchlinks.logs import logger
 
     if report.stopped_by is not None:
         logger().error(str(report.stopped_by), exit_code=int(report.exit_code))
     if not quiet:
-        click.echo(last_line(report))
+        try:
+            click.echo(last_line(report))
+        except BrokenPipeError:
+            pass
+        except OSError as error:
+            raise BatchlinksError(
+                f"The results are in place, but nothing can be said on standard output ({error.strerror})."
+            ) from error
     return report.exit_code
 
 

@@ -30,6 +30,9 @@ from batchlinks.ledger.schema import check_value, days_ago, link_check_value, no
 
 _FLUSH_EVERY_S = 0.05
 _ROWS_AT_ONCE = 16384
+_CHECKED_WHOLE = 50_000
+"""Links of a project up to which all are checked at the start; a tenth of a second."""
+
 _SCAN_FROM = 20_000
 """IDs from which on it may be faster to read a project's links from one end to the other than to look each up."""
 
@@ -62,6 +65,8 @@ class Ledger:
         self._api = api
         with explained(path):
             self._project = project_number(self._read, api, project_id)
+            self._read.execute("BEGIN IMMEDIATE")  # a file that cannot be written is refused before any call
+            self._read.rollback()
         self._run: int | None = None
         self._unsettled: frozenset[int] = frozenset()
         """Numbers of the runs that this one goes on with."""
@@ -72,12 +77,13 @@ class Ledger:
         self._replaced: frozenset[int] = frozenset()
         """Numbers of the runs whose links workbook gives way to this run's."""
 
+        self._recorded = False
+        self._check_links()
         self._waiting: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
         self._failure: LedgerError | None = None
         self._told = False
         """Whether the failure was raised already: once is enough."""
         self._unsaved: list[_Answer] = []
-        self._recorded = False
         self._writer = threading.Thread(target=self._write_answers, name="ledger", daemon=True)
         self._writer.start()
 
@@ -94,6 +100,14 @@ class Ledger:
                 raise
         finally:
             self._read.close()
+
+    def _check_links(self) -> None:
+        """An ID that is damaged would not be found, and be asked for again. Raises SettingsError.
+
+        Not of a large project: there only what is looked up is checked, since every run would take seconds longer.
+        """
+        if self._holds_at_most(_CHECKED_WHOLE):
+            self._as_table(self._all())
 
     # --- runs --------------------------------------------------------------------------------------------------
 
@@ -223,7 +237,10 @@ class Ledger:
             if not pc.all(pc.fill_null(pc.equal(pa.array(values, pa.int64()), pa.array(found)), True)).as_py():
                 raise self._kind()(damaged(self._path))
             columns = [*_fields(records), handed_out, issued_by, handed_by]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, _KNOWN, strict=True)]
+            try:
+                arrays = [pa.array(column, field.type) for column, field in zip(columns, _KNOWN, strict=True)]
+            except (pa.ArrowException, TypeError) as error:  # another kind of value than was ever written
+                raise self._kind()(damaged(self._path)) from error
             tables.append(pa.Table.from_arrays(arrays, schema=_KNOWN))
         return pa.concat_tables(tables).combine_chunks() if tables else _KNOWN.empty_table()
 
@@ -245,12 +262,13 @@ class Ledger:
         """IDs that are never to be sent or handed out in this project."""
         with explained(self._path):
             rows = self._read.execute(
-                "SELECT external_id, project, withdrawn_at, check_value FROM withdrawal WHERE project IN (0, ?)",
-                (self._project,),
+                "SELECT external_id, project, withdrawn_at, check_value FROM withdrawal"
             ).fetchall()
-        if any(value != check_value(*fields) for *fields, value in rows):
+        if any(
+            value != check_value(*fields) for *fields, value in rows
+        ):  # of all: a damaged one may name another project
             raise SettingsError(damaged(self._path))
-        return frozenset(external_id for external_id, *_ in rows)
+        return frozenset(external_id for external_id, project, *_ in rows if project in (0, self._project))
 
     def known(self, texts: Collection[str]) -> set[str]:
         """Those of `texts` that are external IDs with a link in this project."""

@@ -162,7 +162,14 @@ def _world(
         read_result_password(around.environment)
     if addresses := _addresses(around):
         notice.check_urls(addresses)
-    for table in tables:
+    _check_tables(world)
+    return world
+
+
+def _check_tables(world: _World) -> None:
+    """What the runs of each table need besides their rosters. Raises SettingsError."""
+    around = world.around
+    for table in world.tables:
         if not (project := world.project_of(table)):
             raise SettingsError(
                 f"{table.name}: no project. Give it in the [[roster]] table, or set HEALTHEX_PROJECT_ID."
@@ -171,7 +178,8 @@ def _world(
             path = table.settings.ledger or default_ledger(around.environment)
             with Ledger(path, api=deployment(around.environment).api_url, project_id=project):
                 pass
-    return world
+        if table.settings.exclude is not None and not table.settings.exclude.is_file():
+            raise SettingsError(f"{table.name}: the exclude list {table.settings.exclude} is not there.")
 
 
 def _one_after_the_other(
@@ -205,10 +213,14 @@ def _one_after_the_other(
 
 
 def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> RosterOutcome:
-    """Run a roster and put it away, whatever happens in it."""
+    """Run a roster and put it away, whatever happens in it.
+
+    Raises SettingsError where a setting or the ledger has become unusable, and leaves the roster in `working` then.
+    """
     started = time.monotonic()
     summary: Summary | None = None
     problem: str | None = None
+    renamed: str | None = None
     try:
         killed = claim.under_way
         summary = _finished(world, claim, table) if killed else None
@@ -216,15 +228,19 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
             claim = _begun(night, world, claim, repeated=killed and summary is None)
             report = _run(world, claim, table)
             summary, problem = report.summary, str(report.stopped_by) if report.stopped_by else None
+            renamed = _renamed(report.published)
         code = summary.exit_code
         if world.inbox.has_changed(claim):
             problem = "It was still arriving while it was worked on, and is taken up again next time."
-            world.inbox.note(replace(claim, under_way=False))
-            return _outcome(claim, table, ExitCode.DONE_WITH_ERRORS, summary, problem, started)
+            world.inbox.note(claim.anew())  # as another roster: the results of this one stay
+            seconds = time.monotonic() - started
+            return RosterOutcome(claim.original, table.name, ExitCode.DONE_WITH_ERRORS, summary, problem, seconds)
     except PlaceError as error:  # not the roster's fault
         code, problem = ExitCode.BROKEN, str(error)
     except BatchlinksError as error:
         code, problem = error.exit_code, str(error)
+        if code is ExitCode.UNUSABLE:
+            _blame_nobody_for_the_tables(world, claim)
     except KeyboardInterrupt:
         code, problem = ExitCode.INTERRUPTED, "Interrupted. No link was asked for."
         night.stopped_by = code
@@ -234,13 +250,23 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
         _put_away(world, claim, code)
     except PlaceError as error:  # its results are in place: the next night finds them and only puts it away
         code, problem = ExitCode.BROKEN, problem or str(error)
-    return _outcome(claim, table, code, summary, problem, started)
+    return RosterOutcome(claim.original, table.name, code, summary, problem, time.monotonic() - started, renamed)
 
 
-def _outcome(
-    claim: Claim, table: RosterTable, code: ExitCode, summary: Summary | None, problem: str | None, started: float
-) -> RosterOutcome:
-    return RosterOutcome(claim.original, table.name, code, summary, problem, time.monotonic() - started)
+def _blame_nobody_for_the_tables(world: _World, claim: Claim) -> None:
+    """Raises SettingsError where it is the ledger or a setting that cannot be used any more, and not the roster."""
+    try:
+        _check_tables(world)
+    except SettingsError:
+        world.inbox.note(replace(claim, under_way=False))
+        raise
+
+
+def _renamed(published: Published) -> str | None:
+    """What the results are called, where they could not be called after the roster, and why."""
+    if published.obstacle is None:
+        return None
+    return f"The results are {published.paths['links'].name} and so on, since {published.obstacle}."
 
 
 def _begun(night: Night, world: _World, claim: Claim, *, repeated: bool) -> Claim:
@@ -371,7 +397,7 @@ def _addresses(around: batch.Surroundings) -> Sequence[str]:
 def _say(outcome: RosterOutcome) -> None:
     say = logger().info if outcome.problem is None else logger().error
     say(
-        f"{outcome.name}: {outcome.problem or outcome.in_words}",
+        f"{outcome.name}: {outcome.problem or outcome.in_words}{f'. {outcome.renamed}' if outcome.renamed else ''}",
         table=outcome.table,
         roster=outcome.name,
         run_id=outcome.summary.run_id if outcome.summary is not None else None,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from itertools import count
 from pathlib import PurePath
+from typing import Self
 
 from batchlinks.errors import PlaceError
 from batchlinks.logs import logger
@@ -25,6 +26,9 @@ _ARRIVING = (".tmp", ".part", ".filepart")
 
 _SECOND_LOOK_S = 1.0
 """A program that copies a file's time along betrays itself by the size: that much later it has grown."""
+
+_MARKER_LAGS_S = 60.0
+"""A marker may be older than its list by so much: some programs write it first, and clocks differ."""
 
 _CLAIM = ".{name}.claim"
 
@@ -55,6 +59,10 @@ class Claim:
 
     under_way: bool = False
     """An attempt has begun. If a night finds it so, that attempt was killed."""
+
+    def anew(self) -> Self:
+        """The same file as if it had just come, so that results of it which are there already stay."""
+        return replace(self, id=uuid.uuid4().hex, day="", results="", under_way=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,8 @@ class Inbox:
     def _has_arrived(self, entry: Entry, entries: dict[str, Entry]) -> bool:
         marker = self._marker(entry.name)
         if marker is not None:
-            return marker in entries
+            # One that is much older than the list was left over from another of that name.
+            return marker in entries and entries[marker].modified + _MARKER_LAGS_S >= entry.modified
         # A time far in the future is a clock that is wrong, and no reason to wait for it.
         return abs(self.now().timestamp() - entry.modified) >= self.settle_s
 

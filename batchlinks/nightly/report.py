@@ -45,6 +45,8 @@ class RosterOutcome:
     """The sentence of what stopped it."""
 
     seconds: float = 0.0
+    renamed: str | None = None
+    """The sentence about results that could not be called after the roster."""
 
     @property
     def in_words(self) -> str:
@@ -101,7 +103,8 @@ class Night:
         if self.left_to_another is not None:
             return self.left_to_another
         if not self.outcomes:
-            said = "Night done: no new patient list." if not self.problems else "Night over: no patient list was taken."
+            begun = self.stopped_by is ExitCode.DONE
+            said = "Night done: no new patient list." if begun else "Night over: no patient list was taken."
         else:
             linked = sum(outcome.summary.linked for outcome in self.outcomes if outcome.summary)
             new = sum(outcome.summary.requested for outcome in self.outcomes if outcome.summary)
@@ -113,6 +116,8 @@ class Night:
             )
             if any(outcome.summary for outcome in self.outcomes):
                 said += f" Results in {results}."
+        for outcome in self.outcomes:
+            said += f" {outcome.name}: {outcome.renamed}" if outcome.renamed else ""
         if self.missing:
             said += f" Missing: {'; '.join(f'{table} ({problem})' for table, problem in self.missing.items())}."
         if self.unmatched:

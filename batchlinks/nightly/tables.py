@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import time
 from fnmatch import fnmatchcase
@@ -121,10 +122,7 @@ def _marker(value: object, where: str) -> str | None:
     if value is None:
         return None
     if isinstance(value, str) and ("{name}" in value or "{stem}" in value) and not set("/\\") & set(value):
-        try:
-            value.format(name="", stem="")
-        except (KeyError, IndexError, ValueError):
-            pass
-        else:
-            return value
+        with suppress(KeyError, IndexError, ValueError):
+            if value.format(name="a.csv", stem="a") not in ("a.csv", "a"):  # a list cannot be its own marker
+                return value
     raise SettingsError(f"{where} is the name of a file with {{name}} or {{stem}} in it, such as {{name}}.done.")
