@@ -13,6 +13,7 @@ from typing import Any
 
 from batchlinks.simulator import Simulator, SimulatorOptions
 from benchmarks import scene
+from benchmarks.cluster import cluster
 from benchmarks.measuring import Cost, batchlinks, cost_of, started
 
 Found = dict[str, Any]
@@ -287,4 +288,5 @@ PARTS: dict[str, Callable[[Path], Found]] = {
     "latency": latency,
     "files": files,
     "pace": pace,
+    "cluster": cluster,
 }

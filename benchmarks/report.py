@@ -14,7 +14,7 @@ Results = dict[str, Any]
 
 def tables(results: Results) -> str:
     """Every part that was measured, with what was aimed at beside it."""
-    makers = {"start": _start, "cost": _cost, "latency": _latency, "pace": _pace, "files": _files}
+    makers = {"start": _start, "cost": _cost, "latency": _latency, "pace": _pace, "files": _files, "cluster": _cluster}
     made = results.get("made", {})
     said = [f"batchlinks {made.get('version')}, {made.get('on')}, {made.get('computer')}."]
     said += [maker(results[part]) for part, maker in makers.items() if part in results]
@@ -127,6 +127,21 @@ def _files(found: Results) -> str:
         f"**Files**\n\n{table}\n\n100,000 rows: {found['times_as_fast']:.1f} times as fast as pandas with openpyxl, in "
         f"{found['share_of_memory']:.2f} of its memory."
     )
+
+
+def _cluster(found: Results) -> str:
+    rows = []
+    for name, words in (
+        ("workers_0", "one process"),
+        ("workers_1", "`--workers 1`"),
+        ("workers_2", "`--workers 2`"),
+        ("workers_4", "`--workers 4`"),
+        ("command_alone", "workers that answer without a call"),
+    ):
+        one = found[name]
+        rows.append((words, f"{one['rows_a_second']:,}", f"{one['command_us']:,} µs", f"{one['workers_us']:,} µs"))
+    said = "**Cluster**, the stand-in, the command and all workers on the same cores, 2,048 calls in flight"
+    return f"{said}\n\n{_table(('', 'rows a second', 'command, a row', 'workers, a row'), rows)}"
 
 
 def draw(results: Results) -> None:
