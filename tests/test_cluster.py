@@ -96,11 +96,12 @@ def test_the_files_are_those_of_a_run_without_a_cluster_cell_by_cell(
     command: Command, start_healthex: StartHealthEx, cluster: Cluster, tmp_path: Path
 ) -> None:
     start_healthex(**TROUBLE)
-    assert command("run", roster_of(tmp_path / "alone", 150), "--no-ledger").code == 3
+    assert command("run", roster_of(tmp_path / "alone", 150), "--ledger", tmp_path / "alone.sqlite3").code == 3
 
     for name, options in (("cluster", ["--cluster", cluster.address]), ("workers", ["--workers", "2"])):
         healthex = start_healthex(**TROUBLE)
-        ended = command("run", roster_of(tmp_path / name, 150), "--no-ledger", *options)
+        ledger = tmp_path / f"{name}.sqlite3"
+        ended = command("run", roster_of(tmp_path / name, 150), "--ledger", ledger, *options)
 
         assert ended.code == 3, ended.err
         assert "Warning" not in ended.err
