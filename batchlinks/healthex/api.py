@@ -19,7 +19,7 @@ from batchlinks.errors import Refused, Unreachable
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.links import read_link
 from batchlinks.healthex.tokens import could_be_token
-from batchlinks.healthex.transport import AiohttpTransport, CertificateNotTrusted
+from batchlinks.healthex.transport import AiohttpTransport, CertificateNotTrusted, body_of
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 """Whole ones by the standard; some servers send fractions."""
@@ -121,7 +121,7 @@ class HealthExApi:
         status = response.status_code
         if 200 <= status < 300:
             # A link is ASCII, so whatever the answer says of its encoding is of no use.
-            link = read_link(response.content.decode("utf-8-sig", "replace"), self.endpoint.link_host)
+            link = read_link(body_of(response).decode("utf-8-sig", "replace"), self.endpoint.link_host)
             return Issued(link) if link else BadAnswer(_without_link(response))
         retry_after = seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))
         match status:
@@ -229,9 +229,10 @@ def _headers(token: str) -> httpx.Headers:
 
 
 def _without_link(response: httpx.Response) -> str:
-    if not response.content.strip():
+    body = body_of(response).lstrip()
+    if not body:
         return "an empty answer"
-    if response.content.lstrip()[:1] == b"<":
+    if body[:1] == b"<":
         return "a web page instead of a link"
     return "no link on the expected host"
 

@@ -23,6 +23,9 @@ _CONNECT_SHARE = 0.8
 _LONGEST_BODY = 64 * 1024
 """Bytes that are read of an answer: many times a link or a token, and nobody can fill the memory."""
 
+_PLAIN_BODY = "batchlinks.body"
+"""Under this name stands, among an answer's extensions, the body of one that was not compressed."""
+
 
 class CertificateNotTrusted(httpx.ConnectError):
     """Another try would end the same way."""
@@ -80,14 +83,32 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if known is None:
                 raise
             raise known from error
-        try:
-            return httpx.Response(response.status, headers=response.raw_headers, content=body, request=request)
-        except httpx.DecodingError as error:  # compressed, though nobody asked for it, and badly so
-            raise httpx.RemoteProtocolError("the answer was garbled", request=request) from error
+        return _as_httpx_has_it(response, body, request)
 
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def body_of(response: httpx.Response) -> bytes:
+    """All of an answer's body. `response.content` would be the same, and take as long as all the rest of the answer."""
+    plain: bytes | None = response.extensions.get(_PLAIN_BODY)
+    return response.content if plain is None else plain
+
+
+def _as_httpx_has_it(answer: aiohttp.ClientResponse, body: bytes, request: httpx.Request) -> httpx.Response:
+    if "Content-Encoding" not in answer.headers:
+        return httpx.Response(
+            answer.status,
+            headers=answer.raw_headers,
+            stream=httpx.ByteStream(body),
+            request=request,
+            extensions={_PLAIN_BODY: body},
+        )
+    try:
+        return httpx.Response(answer.status, headers=answer.raw_headers, content=body, request=request)
+    except httpx.DecodingError as error:  # compressed, though nobody asked for it, and badly so
+        raise httpx.RemoteProtocolError("the answer was garbled", request=request) from error
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
