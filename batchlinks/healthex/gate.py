@@ -219,7 +219,7 @@ class Gate:
             self._timer = None
         if self._waiting and self._in_flight < self._window:
             now = time.monotonic()
-            delay = max(self._closed_until - now, self._pace.wait_s(now), 0.0)
+            delay = max(self._closed_until - now, self._pace.wait_s(now), self._pace.shortest_timer_s)
             self._timer = self._loop.call_later(delay, self._let_in)
 
 

@@ -58,6 +58,9 @@ _LEEWAY_CALLS = 2.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 1.0
 
 _CATCH_UP_S = 0.01
+_TIMER_S = 0.001
+"""What timers are exact to: a shorter one goes off at once, and would be set again and again until it is time."""
+
 _EVEN_BELOW = 200.0
 """Calls a second below which none follows another more closely for having been late: some servers hold no stock at all."""
 
@@ -100,6 +103,11 @@ class Pace:
     def wait_s(self, now: float) -> float:
         """Seconds until the next call may start; 0 for at once."""
         return max(0.0, self._next - now)
+
+    @property
+    def shortest_timer_s(self) -> float:
+        """Seconds that a timer for the next call may be late, since what it misses is made up for."""
+        return _TIMER_S if self.rate > _EVEN_BELOW and self.ceiling is None else 0.0
 
     def started(self, now: float) -> None:
         """A call starts at `now`."""
