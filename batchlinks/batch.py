@@ -25,6 +25,7 @@ from batchlinks.intake import Source, read, screened_by, tell_warnings
 from batchlinks.interruption import Interruption
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
+from batchlinks.memory import give_back, in_one_piece
 from batchlinks.paths import data_folder, default_ledger
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.assignment import Assignment, assign
@@ -131,10 +132,12 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
             path = _ledger_path(settings, around)
             with Ledger(path, api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
                 screened = screened_by(settings, table, column, withdrawn=ledger.withdrawn())
+                give_back()
                 wanted = screened.ids.filter(pa.array(_first(screened.sendable, settings.limit)))
                 ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=files.unfinished_runs())
                 known = ledger.links_for(wanted)
                 to_send = _missing(wanted, known)
+                give_back()
                 _warn_of_other_projects(screened, table, ledger.in_other_projects(to_send))
                 tell_warnings(screened)
                 if settings.no_ledger:
@@ -162,6 +165,8 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
 
                 _count(summary, table, column, screened, endpoint.project_id, linked=assignment.rows)
                 _count_calls(summary, asked, links, written=handed_out)
+                del known, links  # the results have them
+                give_back()
                 sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, staff)}
                 sheets |= _error_sheets(table, column, screened, staff)
                 published = files.publish(summary, sheets, _split_values(table, staff, handed_out))
@@ -277,7 +282,7 @@ def _first(sendable: npt.NDArray[np.bool_], limit: int | None) -> npt.NDArray[np
 
 def _missing(ids: pa.Array, known: pa.Table) -> pa.Array:
     """The IDs for which no link is known, in roster order."""
-    return ids.filter(pc.invert(pc.is_in(ids, value_set=known.column("external_id").combine_chunks())))
+    return ids.filter(pc.invert(pc.is_in(ids, value_set=in_one_piece(known.column("external_id")))))
 
 
 def _warn_of_other_projects(screened: Screened, table: Table, elsewhere: set[str]) -> None:

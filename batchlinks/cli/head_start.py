@@ -12,4 +12,7 @@ def head_start() -> Iterator[None]:
     """The process that reads the roster starts while this one imports what it needs, pandas not among it."""
     with started_ahead():
         leave_pandas_out()
+        from batchlinks.memory import keep_small
+
+        keep_small()
         yield

@@ -30,11 +30,12 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
     """
     speak(log_format, quiet=quiet, verbose=verbose)
     leave_pandas_out()
-    from batchlinks import batch
+    from batchlinks import batch, memory
     from batchlinks.interruption import Interruption
     from batchlinks.logs import logger
     from batchlinks.nightly import run_night
 
+    memory.keep_small()
     settings = NightlySettings(**{entry.name: options.pop(entry.name) for entry in fields(NightlySettings)})
     interruption = Interruption()
     around = batch.Surroundings(

@@ -20,7 +20,7 @@ NAMED_SHARE = 0.95
 """Where this share of a run's links name their own ID, a link that names nobody is not believed."""
 
 _LONGEST = 4096
-_AT_ONCE = 65_536
+_AT_ONCE = 8_192
 """Links that are held against their IDs together, so that a million never stand side by side."""
 
 _ENCODED = re.compile(r"[%+&#?]")

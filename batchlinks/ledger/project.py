@@ -29,7 +29,7 @@ from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
 
 _FLUSH_EVERY_S = 0.05
-_ROWS_AT_ONCE = 16384
+_ROWS_AT_ONCE = 4_096
 _CHECKED_WHOLE = 50_000
 """Links of a project up to which all are checked at the start; a tenth of a second."""
 

@@ -14,7 +14,7 @@ TEXT = pa.large_string()
 Piece: TypeAlias = str | pa.LargeStringArray
 """Of every row's text: the same for all rows, or one for each."""
 
-_BATCH_ROWS = 16_384
+_BATCH_ROWS = 4_096
 _BATCH_BYTES = 16 * 2**20
 """Of cells: keeps columns of long notes in small memory too."""
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.memory import in_one_piece
 from batchlinks.screening import Screened
 
 
@@ -39,10 +40,10 @@ def assign(screened: Screened, links: pa.Table, *, keep_duplicates: bool) -> Ass
     """
     entitled = screened.sendable | screened.duplicates if keep_duplicates else screened.sendable
     # The link is looked up by the ID that stands in the row: there is no order of answers to get wrong.
-    found = pc.index_in(screened.ids, value_set=links.column("external_id").combine_chunks())
+    found = pc.index_in(screened.ids, value_set=in_one_piece(links.column("external_id")))
     found = pc.if_else(pa.array(entitled), found, pa.scalar(None, found.type))
     return Assignment(
-        *(links.column(name).combine_chunks().take(found) for name in ("link", "issued_at", "handed_out", "is_new"))
+        *(in_one_piece(links.column(name)).take(found) for name in ("link", "issued_at", "handed_out", "is_new"))
     )
 
 

@@ -141,7 +141,9 @@ def links_sheet(
     """The sheet `Links`. `rows` tells which rows of the roster stand in it; the arrays hold one value for each of these."""
     names = display_names(table.headers)
     headers = [names[position] for position in handout.kept]
-    values = [only(rows, table.column(position)) for position in handout.kept]
+    values = [
+        only(rows, table.cells.column(position)) for position in handout.kept
+    ]  # not in one piece: a copy of it all
     ids = only(rows, screened.ids)
     if len(column.parts) == 1:
         values = [
@@ -169,7 +171,7 @@ def links_sheet(
     )
 
 
-def only(rows: npt.NDArray[np.bool_], values: pa.Array) -> pa.Array:
+def only(rows: npt.NDArray[np.bool_], values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """The values of these rows. Where that is all of them, nothing is copied: a million links are 110 MB."""
     return values if rows.all() else values.filter(pa.array(rows))
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from batchlinks.codes import ErrorCode
+from batchlinks.memory import in_one_piece
 
 
 class CellKind(IntEnum):
@@ -84,4 +85,4 @@ class Table:
 
     def column(self, index: int) -> pa.Array:
         """Column `index` as one array of strings."""
-        return self.cells.column(index).combine_chunks()
+        return in_one_piece(self.cells.column(index))

@@ -18,7 +18,7 @@ from batchlinks.errors import RosterError, SettingsError
 from batchlinks.roster.sheet_choice import SheetUndecided
 from batchlinks.roster.table import CellKind, Table
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 4_096
 """Rows that are held as Python objects at a time."""
 
 Kinds = npt.NDArray[np.int8]

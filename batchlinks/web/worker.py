@@ -20,6 +20,7 @@ from batchlinks.durable import private
 from batchlinks.errors import BatchlinksError, ExitCode, defect
 from batchlinks.interruption import Interruption
 from batchlinks.locks import acquire, release
+from batchlinks.memory import keep_small
 from batchlinks.places import LocalPlace
 from batchlinks.roster import RosterBytes
 from batchlinks.roster.process import started_ahead
@@ -92,6 +93,7 @@ def main() -> int:
     if task.do == "check":
         with started_ahead():
             leave_pandas_out()
+            keep_small()
             print(json.dumps(check(uploads, upload, task)), flush=True)
         return 0
     interruption = Interruption()
@@ -103,6 +105,7 @@ def main() -> int:
             try:
                 with started_ahead():
                     leave_pandas_out()
+                    keep_small()
                     run(uploads, upload, task, interruption)
             finally:
                 release(lock, held)
