@@ -207,4 +207,4 @@ def test_killed_anywhere_the_same_command_ends_like_an_undisturbed_run(
             assert runs.run(*options) == 3
             assert runs.tables()["patients.links.csv"] == []
 
-    assert killed >= 20  # a moment near the end may come too late
+    assert killed >= 15  # a moment near the end, or by the clock, may come too late
