@@ -135,7 +135,7 @@ class Gate:
             # Refused from the start: everybody waits, and longer each time, so that few calls are made in vain.
             self._refused_in_vain += 1
             if self._refused_in_vain >= CALLS_IN_VAIN:
-                raise come_back_later(wait)
+                raise come_back_later(wait) if told_s is not None else _refused_in_vain()
             wait = max(wait, self._next_pause())
             self._closed_until = max(self._closed_until, now + wait)
         self._let_in()
@@ -221,6 +221,12 @@ class Gate:
             now = time.monotonic()
             delay = max(self._closed_until - now, self._pace.wait_s(now), self._pace.shortest_timer_s)
             self._timer = self._loop.call_later(delay, self._let_in)
+
+
+def _refused_in_vain() -> Unreachable:
+    return Unreachable(
+        f"HealthEx refused all of {CALLS_IN_VAIN} calls and does not say for how long. Run the same command again later."
+    )
 
 
 def come_back_later(wait_s: float) -> Unreachable:
