@@ -1,5 +1,6 @@
 """From IDs to links against a HealthEx that obeys, misbehaves, refuses, fails and dies."""
 
+import gzip
 import json
 import socket
 import threading
@@ -256,6 +257,23 @@ def test_an_answer_that_is_no_whole_http_is_a_failure_like_any_other_and_never_a
     assert ended.code == 5, ended.err
     assert "defect" not in ended.err
     assert given_links(tmp_path) == {}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_an_answer_that_was_compressed_though_nobody_asked_for_it_is_read_all_the_same(
+    command: Command, healthex: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    [external_id] = some_ids(1)
+    link = f"{LINK_PAGE}?xid={external_id}.signature"
+    body = gzip.compress(link.encode()) if encoding == "gzip" else link.encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    monkeypatch.setenv("HEALTHEX_TOKEN", healthex.issue_token())
+    with answering(head.encode() + body) as url:
+        monkeypatch.setenv("HEALTHEX_API_URL", url)
+        ended = command("run", roster_of(tmp_path, [external_id]))
+
+    assert ended.code == 0, ended.err
+    assert given_links(tmp_path) == {external_id: link}
 
 
 def test_an_endless_answer_fills_no_memory_and_takes_no_time(
