@@ -33,6 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(program): calls a program that not every machine has")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since nearly half of the time is spent waiting for servers and other processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         program = marker.args[0]
