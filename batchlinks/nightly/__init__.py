@@ -396,8 +396,10 @@ def _addresses(around: batch.Surroundings) -> Sequence[str]:
 
 def _say(outcome: RosterOutcome) -> None:
     say = logger().info if outcome.problem is None else logger().error
+    sentence = outcome.problem or outcome.in_words
+    named = sentence if sentence.startswith(outcome.name) else f"{outcome.name}: {sentence}"
     say(
-        f"{outcome.name}: {outcome.problem or outcome.in_words}{f'. {outcome.renamed}' if outcome.renamed else ''}",
+        f"{named}{f'. {outcome.renamed}' if outcome.renamed else ''}",
         table=outcome.table,
         roster=outcome.name,
         run_id=outcome.summary.run_id if outcome.summary is not None else None,
