@@ -110,9 +110,9 @@ class Night:
             new = sum(outcome.summary.requested for outcome in self.outcomes if outcome.summary)
             refused = sum(sum(outcome.summary.errors.values()) for outcome in self.outcomes if outcome.summary)
             done = sum(outcome.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS) for outcome in self.outcomes)
-            whole = self.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS)
+            word = "done" if self.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS) else "over"
             said = (
-                f"Night {'done' if whole else 'over'}: {done} of {counted(len(self.outcomes), 'patient list')} done, {linked:,} links "
+                f"Night {word}: {done} of {counted(len(self.outcomes), 'patient list')} done, {linked:,} links "
                 f"({new:,} asked for tonight), {counted(refused, 'row')} to fix."
             )
             if any(outcome.summary for outcome in self.outcomes):
