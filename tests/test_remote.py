@@ -406,7 +406,7 @@ def test_a_password_is_shown_to_a_known_server_only(
 
         def serve() -> None:
             line, _ = listener.accept()
-            with suppress(paramiko.SSHException, EOFError):
+            with suppress(paramiko.SSHException, EOFError, ConnectionError):
                 transport = paramiko.Transport(line)
                 transport.add_server_key(key)
                 transport.start_server(server=server)
@@ -543,6 +543,31 @@ def test_a_list_whose_line_breaks_is_never_read_by_half(broken: tuple[Place, Pla
     line.breaks(1_000, after=1_000_000)
     with pytest.raises(PlaceLost):
         place.read("patients.csv")
+
+
+@pytest.mark.needs("sshd")
+def test_a_line_that_breaks_while_a_list_is_asked_for_prints_nothing_of_its_own(
+    sshd: Sshd, line_to: LineTo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a thread dies of is printed by Python itself, wherever it was started."""
+    monkeypatch.setattr("batchlinks.remote.sftp._ATTEMPTS", 1)
+    died: list[object] = []
+    monkeypatch.setattr("threading.excepthook", died.append)
+    (tmp_path / "patients.csv").write_bytes(MUCH)
+    line = line_to(sshd.port)
+    sshd.known_as(line.port)
+    for after in range(8_000, 80_000, 4_000):
+        place = open_place(f"sftp://127.0.0.1:{line.port}{tmp_path}")
+        assert place.exists()
+        line.breaks(1, after=after)
+        with pytest.raises(PlaceLost):
+            place.read("patients.csv")
+    for thread in threading.enumerate():
+        if thread.daemon and "prefetch" in thread.name:
+            thread.join(timeout=10)
+            assert not thread.is_alive()
+
+    assert died == []
 
 
 # --- what a server can do ---------------------------------------------------------------------------------------

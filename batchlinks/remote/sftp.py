@@ -18,8 +18,11 @@ from batchlinks.remote.store import CHUNK, Kind, Listing, Store, Trouble, clock_
 
 _ANSWER_S = 60.0
 _ATTEMPTS = 3
-_IN_FLIGHT = 512
-"""Questions for parts of a file, of 32 KB each. Too few and paramiko mostly waits; all of a large file is too many."""
+_AHEAD = 512 * paramiko.SFTPFile.MAX_REQUEST_SIZE
+"""Bytes of a file, 16 MB, that are asked for at a time. Too few and paramiko mostly waits; all of a large file is too many."""
+
+_ASKING = "_prefetch_thread"
+"""paramiko's own name for it, in 5.1.0."""
 
 _HOME = "/~/"
 
@@ -189,14 +192,34 @@ class SftpStore(Store):
 
 def _read_whole(file: paramiko.SFTPFile, size: int) -> bytes:
     """The first `size` bytes. Raises EOFError where fewer come, as of a file that has become shorter: never half a list."""
-    file.prefetch(size, max_concurrent_requests=_IN_FLIGHT)
+    _ask_quietly(file)
     content = bytearray()
-    # In parts, since a large file as a whole takes paramiko the square of its time.
-    while part := file.read(min(CHUNK, size - len(content))):
+    asked = 0
+    while len(content) < size:
+        if len(content) == asked:
+            asked = min(size, asked + _AHEAD)
+            file.prefetch(asked)
+        # In parts, since a large file as a whole takes paramiko the square of its time.
+        part = file.read(min(CHUNK, asked - len(content)))
+        if not part:
+            raise EOFError
         content += part
-    if len(content) != size:
-        raise EOFError
     return bytes(content)
+
+
+def _ask_quietly(file: paramiko.SFTPFile) -> None:
+    """paramiko asks ahead in a thread of its own, which ends with a traceback on the screen where the connection breaks.
+
+    Whoever reads notices the break by itself. The thread's own limit of questions in flight is not used either: it waits
+    for ever for the answers of a connection that is gone.
+    """
+    ask: Callable[..., None] = getattr(file, _ASKING)
+
+    def quietly(*arguments: object) -> None:
+        with suppress(EOFError, OSError, paramiko.SSHException):
+            ask(*arguments)
+
+    setattr(file, _ASKING, quietly)
 
 
 @contextmanager
