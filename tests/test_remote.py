@@ -489,6 +489,7 @@ def broken(
         assert whole.entries() == []
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{line.port}")
         return open_place(address), whole, line
+    monkeypatch.setattr("batchlinks.remote.sftp._AHEAD", 1_000_000)  # so that a list is asked for more than once
     sshd = request.getfixturevalue("sshd")
     line = line_to(sshd.port)
     sshd.known_as(line.port)
