@@ -641,6 +641,30 @@ def test_a_night_killed_after_its_run_was_finished_only_puts_the_roster_away(
     ]
 
 
+def test_results_stay_of_a_night_killed_after_them_when_somebody_went_on_writing_to_its_list(
+    night: Callable[..., Ended], house: House, healthex: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put("a.csv", [1001, 1002])
+
+    def die(*_: object) -> None:
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox_module.Inbox, "put_away", die)
+        with pytest.raises(SystemExit):
+            night("--only-new")
+    with (house.inbox / "working" / "a.csv").open("a", encoding="utf-8") as file:
+        file.write("1003,Pat\n")
+
+    ended = night("--only-new")
+
+    assert ended.code == 0, ended.err
+    assert house.files() == [f"done/{TODAY}/a.csv"]
+    assert house.links("a").keys() == {"1001", "1002"}
+    assert house.links("a (2)").keys() == {"1003"}
+    assert house.links("a") | house.links("a (2)") == healthex.links
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a small disk is made as Linux does")
 def test_a_disk_that_fills_up_loses_nothing_and_the_next_night_goes_on(
     command: Command,
@@ -730,6 +754,30 @@ def test_an_empty_roster_or_yesterdays_again_counts_as_none(
 
     house.put("a.csv", [1001, 1002])
     assert tables(EXPECTED, "--settle", 0).code == 0
+
+
+def test_a_roster_that_a_killed_night_put_away_has_come(
+    tables: Callable[..., Ended], house: House, start_healthex: StartHealthEx, tmp_path: Path
+) -> None:
+    healthex = start_healthex(latency_ms=5)
+    text = EXPECTED.replace("*.csv", "a.csv").replace("05:00", "00:00")
+    text += '[[roster]]\nname = "plan"\nmatch = "b.csv"\nid-column = "MRN"\n'
+    metrics = tmp_path / "batchlinks.prom"
+    success = 'batchlinks_nightly_roster_last_success_timestamp_seconds{table="clinic"}'
+    assert tables(text, "--metrics", metrics).code == 3
+    assert metrics_in(metrics)[success] == 0
+    house.put("a.csv", [1001], age_s=100)
+    house.put("b.csv", range(2001, 2041), age_s=90)
+    began = time.time()
+
+    with another_nightly(house, lambda: healthex.link_calls > 5, "--metrics", str(metrics)) as process:
+        process.kill()
+    assert house.files() == [f"done/{TODAY}/a.csv", "working/b.csv"]
+    ended = tables(text, "--metrics", metrics)
+
+    assert ended.code == 0, ended.last_line
+    assert began <= metrics_in(metrics)[success] <= time.time()
+    assert metrics_in(metrics)['batchlinks_nightly_roster_missing{table="clinic"}'] == 0
 
 
 def test_a_roster_that_came_and_could_not_be_run_has_come_all_the_same(

@@ -48,6 +48,9 @@ class _World:
     refused: set[str] = field(default_factory=set)
     """Projects that HealthEx refused tonight."""
 
+    memory: expected.Memory = field(default_factory=expected.Memory)
+    """What came on earlier nights, and tonight."""
+
     @property
     def data(self) -> Path:
         return data_folder(self.around.environment)
@@ -59,6 +62,10 @@ class _World:
 
     def project_of(self, table: RosterTable) -> str:
         return chosen_project(table.settings, self.around.config, self.around.environment) or ""
+
+    def remember(self) -> None:
+        """Write down what came. Raises PlaceError."""
+        expected.remember(self.data, self.inbox.place.address, self.memory)
 
 
 def run_night(
@@ -104,7 +111,8 @@ def local_now() -> datetime:
 
 
 def _work(night: Night, world: _World) -> None:
-    memory = expected.recall(world.data, world.inbox.place.address)
+    world.memory = memory = expected.recall(world.data, world.inbox.place.address)
+    night.succeeded = memory.succeeded
     try:
         claims, look = world.inbox.left_over(), world.inbox.look()
         _clear_staging(world, claims)
@@ -115,13 +123,12 @@ def _work(night: Night, world: _World) -> None:
             _say(outcome)
             if outcome.exit_code is ExitCode.REFUSED:
                 world.refused.add(world.project_of(table))
-            memory.take_in(table.name, night.day, outcome.summary)
         night.missing = expected.missing(world.tables, memory, world.now())
         _clear_old(night, world, memory)
     finally:
         memory.last_night = night.day
         memory.forget_old(date.fromisoformat(night.day))
-        expected.remember(world.data, world.inbox.place.address, memory)
+        world.remember()
 
 
 def _leave_to(holder: Holder, night: Night, max_hours: float) -> None:
@@ -221,20 +228,21 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
     summary: Summary | None = None
     problem: str | None = None
     renamed: str | None = None
+    changed = False
     try:
         killed = claim.under_way
         summary = _finished(world, claim, table) if killed else None
+        if summary is not None and world.inbox.has_changed(claim):
+            claim, summary, killed = claim.anew(), None, False  # as below: the results that are there stay
         if summary is None or summary.exit_code in _TAKEN_UP_AGAIN:
             claim = _begun(night, world, claim, repeated=killed and summary is None)
             report = _run(world, claim, table)
             summary, problem = report.summary, str(report.stopped_by) if report.stopped_by else None
             renamed = _renamed(report.published)
         code = summary.exit_code
-        if world.inbox.has_changed(claim):
+        if changed := world.inbox.has_changed(claim):
+            code = ExitCode.DONE_WITH_ERRORS
             problem = "It was still arriving while it was worked on, and is taken up again next time."
-            world.inbox.note(claim.anew())  # as another roster: the results of this one stay
-            seconds = time.monotonic() - started
-            return RosterOutcome(claim.original, table.name, ExitCode.DONE_WITH_ERRORS, summary, problem, seconds)
     except PlaceError as error:  # not the roster's fault
         code, problem = ExitCode.BROKEN, str(error)
     except BatchlinksError as error:
@@ -247,7 +255,13 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
     except Exception as error:
         code, problem = ExitCode.BROKEN, defect(error)
     try:
-        _put_away(world, claim, code)
+        # Before it is put away: the night after one that is killed then knows of it too.
+        world.memory.take_in(table.name, world.now(), night.day, summary, code)
+        world.remember()
+        if changed:
+            world.inbox.note(claim.anew())  # as another roster: the results of this one stay
+        else:
+            _put_away(world, claim, code)
     except PlaceError as error:  # its results are in place: the next night finds them and only puts it away
         code, problem = ExitCode.BROKEN, problem or str(error)
     return RosterOutcome(claim.original, table.name, code, summary, problem, time.monotonic() - started, renamed)
@@ -327,9 +341,7 @@ def _finished(world: _World, claim: Claim, table: RosterTable) -> Summary | None
     """How the attempt ended that a night began and did not put away; None where it did not come to its end."""
     stem = PurePath(claim.results).stem
     content = finished_summary(_results_of(world, claim), stem, _owner(world, claim, table))
-    if content is None or world.inbox.has_changed(claim):
-        return None
-    return Summary.from_json(content)
+    return None if content is None else Summary.from_json(content)
 
 
 def _within_limits(plan: batch.Plan, table: RosterTable) -> bool:

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from batchlinks.errors import ExitCode
 from batchlinks.logs import logger
 from batchlinks.nightly.tables import RosterTable
 from batchlinks.places import LocalPlace
@@ -39,10 +40,15 @@ class Memory:
     receipts: dict[str, list[Receipt]] = field(default_factory=dict)
     """By table, in the order in which they came; the last week's, and always the latest."""
 
-    def take_in(self, table: str, day: str, summary: Summary | None) -> None:
-        """A roster of this table was taken on this day, and came to this."""
+    succeeded: dict[str, float] = field(default_factory=dict)
+    """By table: when one last ended with exit code 0 or 3, in seconds since the epoch."""
+
+    def take_in(self, table: str, now: datetime, day: str, summary: Summary | None, code: ExitCode) -> None:
+        """A roster of this table was taken on this day, and has now come to this."""
         receipt = Receipt(day, summary.roster_sha256, summary.rows) if summary is not None else Receipt(day)
         self.receipts.setdefault(table, []).append(receipt)
+        if code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS):
+            self.succeeded[table] = now.timestamp()
 
     def forget_old(self, today: date) -> None:
         oldest = (today - timedelta(days=_DAYS_KEPT)).isoformat()
@@ -93,6 +99,7 @@ def recall(folder: Path, inbox: str) -> Memory:
             last_night=written["last_night"],
             first_night=dict(written["first_night"]),
             receipts={table: [Receipt(**each) for each in receipts] for table, receipts in written["receipts"].items()},
+            succeeded=dict(written.get("succeeded", {})),
         )
     except (KeyError, TypeError, AttributeError):
         return Memory()

@@ -74,7 +74,8 @@ def _registry(
     for table in tables:
         outcomes = [outcome for outcome in night.outcomes if outcome.table == table]
         good = any(outcome.exit_code in _GOOD for outcome in outcomes)
-        roster_success.labels(table).set(ended_at if good else former.get((_ROSTER_SUCCESS, table), 0))
+        earlier = max(former.get((_ROSTER_SUCCESS, table), 0), night.succeeded.get(table, 0))
+        roster_success.labels(table).set(ended_at if good else earlier)
         missing.labels(table).set(int(table in night.missing))
         for name in counts:
             counts[name].labels(table).set(0)

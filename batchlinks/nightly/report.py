@@ -72,6 +72,9 @@ class Night:
     tables: Sequence[str] = ()
     """Names of all tables."""
 
+    succeeded: Mapping[str, float] = field(default_factory=dict)
+    """Table -> when a roster of it last ended with exit code 0 or 3, tonight or on a night that was killed since."""
+
     missing: Mapping[str, str] = field(default_factory=dict)
     """Table -> what is wrong, for rosters that should have come."""
 
