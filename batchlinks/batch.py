@@ -25,12 +25,13 @@ from batchlinks.intake import Source, read, screened_by, tell_warnings
 from batchlinks.interruption import Interruption
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
-from batchlinks.memory import give_back, in_one_piece
+from batchlinks.matching import places_among
+from batchlinks.memory import give_back
 from batchlinks.paths import data_folder, default_ledger
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.assignment import Assignment, assign
 from batchlinks.results.files import Published, ResultFiles
-from batchlinks.results.sheets import Handout, error_sheets, handout, links_sheet, only, without_social_security
+from batchlinks.results.sheets import Handout, error_sheets, handout, links_sheet, without_social_security
 from batchlinks.results.summary import Summary
 from batchlinks.results.workbook import MAX_ROWS, Sheet
 from batchlinks.roster.id_column import IdColumn
@@ -154,9 +155,7 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                     to_send, endpoint, credentials, settings, ledger, around.progress, around.interruption,
                     proven=known.num_rows > 0,
                 )  # fmt: skip
-                links = (
-                    known if not len(to_send) else pa.concat_tables([known, ledger.links_for(to_send)]).combine_chunks()
-                )
+                links = known if not len(to_send) else pa.concat_tables([known, ledger.links_for(to_send)])
                 refuse_unanswered(screened, asked, links, limited_to=settings.limit)
                 links = judged(screened, table, links, endpoint.link_host, ledger, strict=settings.strict_links)
                 tell_warnings(screened, WarningCode.UNNAMED_LINK)
@@ -165,14 +164,14 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
 
                 _count(summary, table, column, screened, endpoint.project_id, linked=assignment.rows)
                 _count_calls(summary, asked, links, written=handed_out)
-                del known, links  # the results have them
-                give_back()
+                first_time = screened.ids.filter(pa.array(handed_out & assignment.never_handed_out)).unique()
                 sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, staff)}
+                del known, links, assignment  # the results have what is needed of them
+                give_back()
                 sheets |= _error_sheets(table, column, screened, staff)
                 published = files.publish(summary, sheets, _split_values(table, staff, handed_out))
                 around.deliver(published)
-                first_time = pa.array(handed_out & assignment.never_handed_out)
-                ledger.settle(screened.ids.filter(first_time).unique(), all_asked=asked.stopped_by is None)
+                ledger.settle(first_time, all_asked=asked.stopped_by is None)
                 if settings.ledger_keep_days is not None:
                     _forget(ledger, settings.ledger_keep_days)
         audit.append(data_folder(around.environment), summary, user=around.user)
@@ -282,7 +281,7 @@ def _first(sendable: npt.NDArray[np.bool_], limit: int | None) -> npt.NDArray[np
 
 def _missing(ids: pa.Array, known: pa.Table) -> pa.Array:
     """The IDs for which no link is known, in roster order."""
-    return ids.filter(pc.invert(pc.is_in(ids, value_set=in_one_piece(known.column("external_id")))))
+    return ids.filter(places_among(ids, known.column("external_id")).is_null())
 
 
 def _warn_of_other_projects(screened: Screened, table: Table, elsewhere: set[str]) -> None:
@@ -384,16 +383,7 @@ def _links_sheet(
     rows: npt.NDArray[np.bool_],
     staff: Handout,
 ) -> Sheet:
-    return links_sheet(
-        table,
-        column,
-        screened,
-        rows=rows,
-        links=only(rows, assignment.links),
-        issued_at=only(rows, assignment.issued_at),
-        is_new=only(rows, assignment.is_new),
-        handout=staff,
-    )
+    return links_sheet(table, column, screened, rows=rows, links=assignment.of(rows), handout=staff)
 
 
 def _split_values(table: Table, staff: Handout, rows: npt.NDArray[np.bool_]) -> pa.Array | None:

@@ -11,7 +11,7 @@ from batchlinks.codes import ErrorCode, WarningCode
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.healthex.links import judge
 from batchlinks.ledger import Ledger
-from batchlinks.memory import in_one_piece
+from batchlinks.matching import places_among
 from batchlinks.roster.table import Table
 from batchlinks.screening import Screened
 
@@ -21,10 +21,11 @@ def refuse_unanswered(screened: Screened, asked: Asked, links: pa.Table, *, limi
     positions = screened.positions_of(pa.array([outcome.external_id for outcome in asked.not_linked], pa.string()))
     for position, outcome in zip(positions.tolist(), asked.not_linked, strict=True):
         screened.refuse(position, outcome.code, **outcome.gaps)
-    linked = pc.is_in(screened.ids, value_set=in_one_piece(links.column("external_id")))
-    left = screened.sendable & ~linked.to_numpy(zero_copy_only=False)
+    sendable = np.flatnonzero(screened.sendable)
+    places = places_among(screened.ids.take(pa.array(sendable)), links.column("external_id"))
+    left = sendable[places.is_null().to_numpy(zero_copy_only=False)]
     reason = _why_stopped(asked.stopped_by) or f"this run was limited to the first {limited_to} (--limit)"
-    screened.refuse(np.flatnonzero(left), ErrorCode.NOT_ATTEMPTED, reason=reason)
+    screened.refuse(left, ErrorCode.NOT_ATTEMPTED, reason=reason)
 
 
 def _why_stopped(error: BatchlinksError | None) -> str | None:
@@ -41,7 +42,7 @@ def judged(
     screened: Screened, table: Table, links: pa.Table, link_host: str, ledger: Ledger, *, strict: bool
 ) -> pa.Table:
     """The links that may be handed out. Each is held against the ID it goes to, whether new or known."""
-    ids, texts = in_one_piece(links.column("external_id")), in_one_piece(links.column("link"))
+    ids, texts = links.column("external_id"), links.column("link")
 
     def known_ids(names: Collection[str]) -> set[str]:
         candidates = pa.array(sorted(names), pa.string())

@@ -38,8 +38,8 @@ def verdicts(
 ) -> Verdicts:
     known = {*pairs, *in_ledger}
     return judge(
-        pa.array(list(pairs), pa.string()),
-        pa.array(list(pairs.values()), pa.string()),
+        pa.chunked_array([list(pairs)], pa.string()),
+        pa.chunked_array([list(pairs.values())], pa.string()),
         host=HOST,
         strict=strict,
         known_ids=lambda names: known.intersection(names),

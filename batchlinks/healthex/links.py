@@ -81,8 +81,8 @@ class Verdicts:
 
 
 def judge(
-    ids: pa.Array,
-    links: pa.Array,
+    ids: pa.ChunkedArray,
+    links: pa.ChunkedArray,
     *,
     host: str,
     strict: bool,
@@ -117,12 +117,12 @@ def judge(
     return verdicts
 
 
-def _own_names(ids: pa.Array, links: pa.Array, host: str) -> tuple[int, dict[int, list[str]]]:
+def _own_names(ids: pa.ChunkedArray, links: pa.ChunkedArray, host: str) -> tuple[int, dict[int, list[str]]]:
     """How many links name their own ID and can name no longer one; and the names that others may bear."""
-    named = 0
+    named = start = 0
     doubtful: dict[int, list[str]] = {}
-    for start in range(0, len(ids), _AT_ONCE):
-        some_ids, some_links = ids[start : start + _AT_ONCE], links[start : start + _AT_ONCE]
+    for batch in pa.table([ids, links], ["ids", "links"]).to_batches(max_chunksize=_AT_ONCE):
+        some_ids, some_links = batch.columns
         certain = _plainly_named(some_ids, some_links, host)
         named += int(pc.sum(certain).as_py() or 0)
         left = np.flatnonzero(~certain.to_numpy(zero_copy_only=False))
@@ -134,6 +134,7 @@ def _own_names(ids: pa.Array, links: pa.Array, host: str) -> tuple[int, dict[int
                 named += 1
             else:
                 doubtful[start + position] = list(candidates(xid))
+        start += len(batch)
     return named, doubtful
 
 
@@ -157,8 +158,8 @@ def _plainly_named(ids: pa.Array, links: pa.Array, host: str) -> pa.Array:
 
 def _refuse_shared(
     verdicts: Verdicts,
-    ids: pa.Array,
-    links: pa.Array,
+    ids: pa.ChunkedArray,
+    links: pa.ChunkedArray,
     nameless: list[int],
     other_owners: Callable[[Collection[str]], Mapping[str, Collection[str]]],
 ) -> None:

@@ -133,12 +133,10 @@ def links_sheet(
     screened: Screened,
     *,
     rows: npt.NDArray[np.bool_],
-    links: pa.Array,
-    issued_at: pa.Array,
-    is_new: pa.Array,
+    links: pa.Table,
     handout: Handout,
 ) -> Sheet:
-    """The sheet `Links`. `rows` tells which rows of the roster stand in it; the arrays hold one value for each of these."""
+    """The sheet `Links`. `rows` tells which rows of the roster stand in it; `links` is what `Assignment.of` says of these."""
     names = display_names(table.headers)
     headers = [names[position] for position in handout.kept]
     values = [
@@ -154,14 +152,15 @@ def links_sheet(
         values.append(ids)
     link_at = len(headers)
     headers.append(handout.link_column)
-    values.append(links)
+    values.append(links.column("link"))
     if handout.qr:
         headers.append(QR_COLUMN)
         names = picture_names(table.row_numbers[rows].tolist())
         values.append(pa.array(names if handout.qr_files else [""] * len(names), pa.string()))
     if handout.link_dates:
         headers += ["link_issued_on", "link_is_new"]
-        values += [pc.utf8_slice_codeunits(issued_at, 0, 10), pc.if_else(is_new, "yes", "no")]
+        values.append(pc.utf8_slice_codeunits(links.column("issued_at"), 0, 10))
+        values.append(pc.if_else(links.column("is_new"), "yes", "no"))
     return Sheet(
         LINKS_SHEET,
         display_names(headers),

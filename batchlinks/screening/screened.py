@@ -73,6 +73,8 @@ class Screened:
 
     def positions_of(self, ids: pa.Array) -> npt.NDArray[np.int64]:
         """Where each of these IDs stands first: the row that is kept for it. All of them must be in the roster."""
+        if not len(ids):
+            return np.zeros(0, dtype=np.int64)  # as a rule; a million need not be gone through for that
         positions: npt.NDArray[np.int64] = pc.index_in(ids, value_set=self.ids).to_numpy(zero_copy_only=False)
         return positions.astype(np.int64)
 
