@@ -22,6 +22,7 @@ from batchlinks.errors import SettingsError
 from batchlinks.ledger import Ledger, LedgerError, file_system
 from batchlinks.ledger.database import _set_journal_mode
 from batchlinks.ledger.schema import check_value
+from batchlinks.results.release import Release
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]
@@ -461,6 +462,32 @@ def test_in_another_folder_what_an_unfinished_run_handed_out_stays_handed_out(
     given = [results.links(tmp_path / folder / "patients.links.xlsx") for folder in ("one", "two")]
     assert [len(rows) for rows in given] == [20, 20]
     assert {row["MRN"] for rows in given for row in rows} == set(healthex.links)
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_what_an_unfinished_run_wrote_under_another_name_gives_way_as_well(
+    command: Command, healthex: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    assert command("run", roster_of(tmp_path, 5), "--only-new").code == 0
+    roster = roster_of(tmp_path, 40)
+    mark = tmp_path / "~$patients.links.xlsx"
+    mark.write_text("somebody looks at it")
+    if how == "stopped":
+        stopped_in_the_middle(healthex, command, roster, "--only-new")
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(Release, "finish", lambda _: sys.exit(9))
+            with pytest.raises(SystemExit):
+                command("run", roster, "--only-new")
+    assert len(results.links(tmp_path / "patients (2).links.xlsx")) == {"stopped": 15, "killed": 35}[how]
+    mark.unlink()
+
+    assert command("run", roster, "--only-new").code == 0
+
+    assert len(results.links(tmp_path / "patients.links.xlsx")) == 35
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "patients.csv", "patients.errors.xlsx", "patients.links.xlsx", "patients.summary.json",
+    ]  # fmt: skip
 
 
 def test_a_refresh_that_ended_early_does_not_ask_again_for_what_it_has(

@@ -641,6 +641,27 @@ def test_a_night_killed_after_its_run_was_finished_only_puts_the_roster_away(
     ]
 
 
+def test_of_two_attempts_whose_results_have_two_names_the_latest_counts(
+    night: Callable[..., Ended], house: House, start_healthex: StartHealthEx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_healthex(every_status=500)
+    house.put("a.csv", [1001, 1002])
+    assert night("--only-new", "--patience", 0.3).code == 5
+    (house.outbox / TODAY / "a.links.csv").write_text("somebody's notes", encoding="utf-8")
+    healthex = start_healthex()
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox_module.Inbox, "put_away", lambda *_: sys.exit(9))
+        with pytest.raises(SystemExit):
+            night("--only-new")
+
+    ended = night("--only-new")
+
+    assert ended.code == 0, ended.err
+    assert house.files() == [f"done/{TODAY}/a.csv"]
+    assert house.links("a (2)") == healthex.links
+    assert len(healthex.links) == 2
+
+
 def test_results_stay_of_a_night_killed_after_them_when_somebody_went_on_writing_to_its_list(
     night: Callable[..., Ended], house: House, healthex: RunningSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,9 @@ class Release:
         self._journals: list[Path] = []
         """Of the runs that this one replaces, and last its own: what `finish` removes."""
 
+        self._given_way: set[str] = set()
+        """Stems under which these runs left their sets."""
+
     def __enter__(self) -> Self:
         with _explained(self._folder):
             self._workspace.enter()
@@ -174,9 +177,11 @@ class Release:
                 if journal is not None and journal.get("owner") == self._owner.digest:
                     found |= _run_ids_in(journal)
                     self._journals.append(path)
+                    self._given_way.add(stem)
                 stopped = _stopped_run(_read_json(self._folder / _in_set(stem, f"{self._kind}.json")))
                 if stopped is not None and self._former(stem).obstacle is None:
                     found.add(stopped)
+                    self._given_way.add(stem)
         self._replaced = frozenset(found)
         return self._replaced
 
@@ -278,7 +283,17 @@ class Release:
         new_summary.replace(summary_path)
         fsync_folder(self._folder)
         self._journals.append(journal_path)
+        for other in sorted(self._given_way - {stem}):
+            self._withdraw(other)
         return Published(paths | entries, summary_path, outputs, stem, obstacle)
+
+    def _withdraw(self, stem: str) -> None:
+        """Remove a set whose patients are in this one now. (It has another stem, as that of this one was not free then.)"""
+        former = self._former(stem)
+        if former.obstacle is None:
+            for entry in former.entries:
+                _remove(entry)
+            (self._folder / _in_set(stem, f"{self._kind}.json")).unlink(missing_ok=True)
 
     def _move_into_place(self, entries: Mapping[str, Path]) -> None:
         moved: list[tuple[Path, Path]] = []
@@ -366,15 +381,17 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 def finished_summary(folder: Path, stem: str, owner: Owner) -> Mapping[str, object] | None:
-    """The summary of a run of this owner whose set is in its place, with nothing left to do; None where there is none."""
-    for number in count(1):
-        used = _numbered(stem, number)
-        summary = _read_json(folder / _in_set(used, "summary.json"))
-        if summary is None:
+    """The latest summary of this owner's runs, if all of them have nothing left to do; None where there is none."""
+    found = []
+    for used in _stems_in(folder, stem, "summary") if folder.is_dir() else ():
+        journal = _read_json(_journal_path(folder, used, "summary"))
+        if journal is not None and journal.get("owner") == owner.digest:
             return None
-        if _is_sealed(summary) and summary.get("owner") == owner.digest:
-            return None if _journal_path(folder, used, "summary").exists() else summary
-    return None
+        path = folder / _in_set(used, "summary.json")
+        summary = _read_json(path)
+        if summary is not None and _is_sealed(summary) and summary.get("owner") == owner.digest:
+            found.append((path.stat().st_mtime_ns, summary))
+    return max(found, key=lambda each: each[0], default=(0, None))[1]
 
 
 # --- the set that is there ---------------------------------------------------------------------------------
