@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 
@@ -26,3 +28,20 @@ def give_back() -> None:
 def in_one_piece(column: "pa.ChunkedArray") -> "pa.Array":
     """The column as one array: itself where it is one, of which `combine_chunks` would make a copy."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def only(rows: "npt.NDArray[np.bool_]", column: "pa.Array | pa.ChunkedArray") -> "pa.Array | pa.ChunkedArray":
+    """The values of these rows; of a column in pieces, those that are wanted as they are stay what they are, uncopied."""
+    import pyarrow as pa
+
+    if rows.all():
+        return column
+    if isinstance(column, pa.Array):
+        return column.filter(pa.array(rows))
+    pieces, start = [], 0
+    for piece in column.chunks:
+        wanted = rows[start : start + len(piece)]
+        start += len(piece)
+        if wanted.any():
+            pieces.append(piece if wanted.all() else piece.filter(pa.array(wanted)))
+    return pa.chunked_array(pieces, column.type)

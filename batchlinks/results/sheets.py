@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from batchlinks.codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE, Action, ErrorCode
 from batchlinks.errors import SettingsError
+from batchlinks.memory import in_one_piece, only
 from batchlinks.results.arrow_text import batches
 from batchlinks.results.split import check_split_column
 from batchlinks.results.workbook import Sheet
@@ -170,11 +171,6 @@ def links_sheet(
     )
 
 
-def only(rows: npt.NDArray[np.bool_], values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """The values of these rows. Where that is all of them, nothing is copied: a million links are 110 MB."""
-    return values if rows.all() else values.filter(pa.array(rows))
-
-
 def picture_names(row_numbers: Sequence[int]) -> list[str]:
     """`17.png` for row 17; ` (2)` for the second of two rows that have one number, as a row added to an error report may."""
     seen: Counter[int] = Counter()
@@ -204,8 +200,7 @@ def _errors(table: Table, column: IdColumn, screened: Screened, kept: Sequence[i
         code.message(**screened.gaps.get(position, {}))
         for position, code in zip(positions.tolist(), codes, strict=True)
     ]
-    taken = pa.array(positions)
-    cells = {index: table.column(index).take(taken) for index in kept}
+    cells = {index: _cells(table, index, screened.codes != 0) for index in kept}
     for part in set(column.parts) & set(kept) & set(table.kinds):
         cells[part] = _still_refused(cells[part], table.kinds[part][positions])
     names = display_names(table.headers)
@@ -276,7 +271,6 @@ def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
     positions = np.flatnonzero(screened.duplicates)
     kept_rows = table.row_numbers[screened.kept[positions]].tolist()
     names = display_names(table.headers)
-    taken = pa.array(positions)
     count = len(positions)
     ours = [
         _texts(table.row_numbers[positions].tolist()),
@@ -286,8 +280,13 @@ def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
         _texts(kept_rows),
     ]
     headers = [*COLUMNS, *(names[index] for index in kept)]
-    cells = [table.column(index).take(taken) for index in kept]
+    cells = [_cells(table, index, screened.duplicates) for index in kept]
     return Sheet(DUPLICATES_SHEET, display_names(headers), [*ours, *cells], sentences=_SENTENCES)
+
+
+def _cells(table: Table, index: int, rows: npt.NDArray[np.bool_]) -> pa.Array:
+    """What stands in this column of these rows."""
+    return in_one_piece(only(rows, table.cells.column(index)))
 
 
 def _texts(values: Sequence[object]) -> pa.Array:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks.codes import ErrorCode
+from batchlinks.memory import in_one_piece, only
 from batchlinks.roster.id_column import IdColumn
 from batchlinks.roster.table import CellKind, Table
 from batchlinks.screening.footer import FOOTER_WORDS, header_key, is_footer_beside, is_report_line
@@ -40,9 +41,10 @@ def read_column(table: Table, column: IdColumn, rules: Rules) -> Screened:
     header_again = {header_key(rules.joined_by.join(table.headers[part] for part in column.parts))}
     header_again |= {header_key(table.headers[part]) for part in column.parts}
     header_again.discard("")
-    footers = _footer_rows(table)
+    filled = _filled(table)
+    footers = _footer_rows(table, filled)
     if len(column.parts) == 1:
-        footers |= _lone_strangers(table, texts)
+        footers |= _lone_strangers(texts, filled)
 
     trimmed = pc.utf8_ltrim(pc.utf8_rtrim(texts, characters=_BLANKS), characters=f"{_BLANKS}'")
     plain = _plain(trimmed, header_again) & (kinds <= CellKind.NUMBER) & ~footers
@@ -99,26 +101,24 @@ def _with_width(texts: pa.Array, width: int | None) -> pa.Array:
     return pc.if_else(pc.match_substring_regex(texts, r"^\d+$"), pc.utf8_lpad(texts, width=width, padding="0"), texts)
 
 
-def _footer_rows(table: Table) -> Mask:
+def _footer_rows(table: Table, filled: npt.NDArray[np.int16]) -> Mask:
     """Rows that hold little besides a footer's words: a total or a trailer whose ID cell may look like an ID."""
     found = np.zeros(len(table), dtype=bool)
-    sparse = _sparse_rows(table)
+    sparse = _sparse_rows(filled)
     positions = np.flatnonzero(sparse)
-    taken = pa.array(sparse)
     for index in range(len(table.headers)):
-        cells = table.column(index).filter(taken)
+        cells = in_one_piece(only(sparse, table.cells.column(index)))
         perhaps = _as_mask(pc.match_substring_regex(cells, FOOTER_WORDS))
         footers = [is_footer_beside(text) for text in cells.filter(pa.array(perhaps)).to_pylist()]
         found[positions[perhaps]] |= np.array(footers, dtype=bool)
     return found
 
 
-def _lone_strangers(table: Table, texts: pa.Array) -> Mask:
+def _lone_strangers(texts: pa.Array, filled: npt.NDArray[np.int16]) -> Mask:
     """Rows with nothing but an ID, where others have more, whose ID is made like no other: `2`, `TRAILER2`, `Clinic 12`."""
-    filled = _filled(table)
     alone = (filled == 1) & _as_mask(pc.not_equal(texts, ""))
     if not alone.any() or np.median(filled) < 3:
-        return np.zeros(len(table), dtype=bool)
+        return np.zeros(len(texts), dtype=bool)
     made = pc.replace_substring_regex(pc.replace_substring_regex(texts, r"\d", "9"), "[A-Za-z]", "a")
     usual = made.filter(pa.array(~alone)).unique()
     strangers: Mask = alone & ~_as_mask(pc.is_in(made, value_set=usual))
@@ -129,13 +129,12 @@ def _filled(table: Table) -> npt.NDArray[np.int16]:
     """How many cells of each row hold something."""
     filled = np.zeros(len(table), dtype=np.int16)
     for index in range(len(table.headers)):
-        filled += _as_mask(pc.not_equal(table.column(index), ""))
+        filled += _as_mask(pc.not_equal(table.cells.column(index), ""))
     return filled
 
 
-def _sparse_rows(table: Table) -> Mask:
+def _sparse_rows(filled: npt.NDArray[np.int16]) -> Mask:
     """Rows with at most half as many filled cells as the middle row: totals and trailers look like that."""
-    filled = _filled(table)
     usual = int(np.median(filled)) if len(filled) else 0
     sparse: Mask = filled <= (usual // 2 if usual > 3 else 2)
     return sparse
@@ -185,6 +184,6 @@ def _read_one_by_one(
     screened.ids = pc.replace_with_mask(screened.ids, pa.array(slow), pa.array(ids, pa.string()))
 
 
-def _as_mask(array: pa.Array) -> Mask:
+def _as_mask(array: pa.Array | pa.ChunkedArray) -> Mask:
     mask: Mask = array.to_numpy(zero_copy_only=False)
     return mask

@@ -28,7 +28,10 @@ def settle_repeats(screened: Screened, table: Table, column: IdColumn) -> dict[W
     """
     positions = np.flatnonzero(screened.with_id)
     ids = screened.ids.take(pa.array(positions))
-    groups, families = _numbered(ids), _numbered(folded(ids))
+    families = _numbered(folded(ids))
+    if families.max(initial=-1) + 1 == len(families):  # then no ID is like another, let alone the same
+        return {}
+    groups = _numbered(ids)
     firsts = positions[_first_of_each(groups)[groups]]
     repeated = firsts != positions
     warnings: dict[WarningCode, list[int]] = {}
