@@ -30,7 +30,7 @@ from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
 from batchlinks.matching import places_among
-from batchlinks.memory import in_one_piece
+from batchlinks.memory import give_back, in_one_piece
 
 _FLUSH_EVERY_S = 0.05
 _ROWS_AT_ONCE = 4_096
@@ -218,9 +218,10 @@ class Ledger:
         if places.equals(pa.array(np.arange(len(found), dtype=np.int32))):
             return found
         columns = []
-        while found.num_columns:  # one by one, so that no two of them are there twice
-            columns.append(in_one_piece(found.column(0)).take(places))
-            found = found.remove_column(0)
+        while found.num_columns:  # one by one, so that no two of them are there twice, and none three times
+            whole, found = in_one_piece(found.column(0)), found.remove_column(0)
+            give_back()
+            columns.append(whole.take(places))
         return pa.table(columns, schema=_KNOWN)
 
     def _holds_at_most(self, number: int) -> bool:

@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from batchlinks.matching import places_among
-from batchlinks.memory import in_one_piece
 from batchlinks.screening import Screened
 
 
@@ -31,10 +30,8 @@ class Assignment:
         Where these are the links as they are known, nothing is copied: a million are 110 MB.
         """
         places = self._places[rows[self.rows]]
-        if np.array_equal(places, np.arange(len(self._links))):
-            return self._links
-        names = self._links.column_names
-        return pa.table([in_one_piece(self._links.column(name)).take(pa.array(places)) for name in names], names)
+        as_known = np.array_equal(places, np.arange(len(self._links)))
+        return self._links if as_known else self._links.take(pa.array(places))
 
 
 def assign(screened: Screened, links: pa.Table, *, keep_duplicates: bool) -> Assignment:
