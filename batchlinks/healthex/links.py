@@ -151,12 +151,10 @@ def _plainly_named(ids: pa.Array, links: pa.Array, host: str) -> pa.Array:
     # As bytes, which are cut many times faster than characters.
     longest = pc.max(pc.binary_length(links)).as_py()
     xids = pc.binary_slice(links.cast(pa.binary()), len((before + mark).encode()), longest)
-    xids = pc.if_else(alike, xids, b"")
-    parts = pc.split_pattern(xids, ".", max_splits=1, reverse=True)
-    parts = pc.if_else(pc.equal(pc.list_value_length(parts), 2), parts, pa.scalar([b"", b""], parts.type))
-    name, signature = pc.list_element(parts, 0), pc.list_element(parts, 1)
+    names = pc.list_element(pc.split_pattern(xids, ".", max_splits=1, reverse=True), 0)
+    signed = pc.and_(pc.less(pc.binary_length(names), pc.binary_length(xids)), pc.invert(pc.ends_with(xids, ".")))
     plain = pc.invert(pc.match_substring_regex(xids, _ENCODED.pattern))
-    return pc.and_(pc.and_(pc.equal(name, ids.cast(pa.binary())), pc.not_equal(signature, b"")), plain)
+    return pc.and_(pc.and_(alike, pc.equal(names, ids.cast(pa.binary()))), pc.and_(signed, plain))
 
 
 def _refuse_shared(
