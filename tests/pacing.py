@@ -11,7 +11,10 @@ from typing import Protocol
 from batchlinks.healthex.pace import Pace
 
 TIMER_S = 0.001
-"""Timers go off at whole thousandths of a second."""
+"""Timers go off at whole thousandths of a second, or somewhat later."""
+
+TIMER_LATE_S = 0.0002
+"""As asyncio's were seen to be on Linux."""
 
 JITTER_S = 0.0005
 IN_FLIGHT = 64
@@ -81,7 +84,8 @@ class World:
             client.in_flight += 1
             self._after(self._way(now), lambda then, sent_at=now: self._arrive(client, sent_at, then))  # type: ignore[misc]
         if client.in_flight < client.window and not client.timer_is_set:
-            self._set_timer(client, math.ceil((now + client.pace.wait_s(now)) / TIMER_S) * TIMER_S)
+            due = math.ceil((now + client.pace.wait_s(now)) / TIMER_S) * TIMER_S
+            self._set_timer(client, due + abs(self.spread.gauss(0, TIMER_LATE_S)))
 
     def _set_timer(self, client: Client, when: float) -> None:
         def ring(now: float) -> None:

@@ -102,6 +102,25 @@ def test_a_rate_that_was_told_is_never_exceeded(ceiling: float, seed: int) -> No
         assert second - first >= 1 / ceiling - 1e-6
 
 
+@settings(derandomize=True, deadline=None, max_examples=12)
+@given(st.floats(501, 5_000), st.integers(0, 2**32))
+def test_a_high_rate_that_was_told_is_exceeded_in_no_second_and_nearly_used(ceiling: float, seed: int) -> None:
+    """Timers are exact to a thousandth of a second, in which such a rate lets several calls start."""
+    pace, spread = Pace(ceiling=ceiling), random.Random(seed)
+    starts: list[float] = []
+    now = 0.0
+    while now < 5.0:
+        late_s = 0.02 if spread.random() < 0.0005 else abs(spread.gauss(0, 0.0002))
+        now += max(pace.wait_s(now), pace.shortest_timer_s) + late_s
+        while pace.wait_s(now) <= 0:
+            pace.started(now)
+            starts.append(now)
+
+    for first, later in zip(starts, starts[int(ceiling) :], strict=False):
+        assert later - first >= 1.0
+    assert sum(start >= 3.0 for start in starts) >= 0.95 * ceiling * 2.0
+
+
 def test_the_refusals_of_calls_that_were_under_way_together_slow_it_down_once() -> None:
     [run] = paced(bucket(1e9, 10), seconds=1)
     before = run.pace.rate
@@ -216,6 +235,16 @@ def test_five_that_fail_together_are_an_outage_as_long_as_somebody_was_never_tri
 
     assert asyncio.run(scene(untried=True)) == [1, 1, 1, 1, 0, 0]
     assert asyncio.run(scene(untried=False)) == [2] * 6
+
+
+def test_calls_that_fail_together_shut_the_gate_as_long_as_one() -> None:
+    async def scene() -> None:
+        turns = gate()
+        for number in range(64):
+            turns.failed(Ticket(number, 0.0), Troubles(f"{number}"), reached=False, untried=True)
+        await asyncio.wait_for(turns.enter(), 5)  # half a second, and not half a minute
+
+    asyncio.run(scene())
 
 
 def test_one_that_gave_up_is_no_sign_of_an_outage_any_more() -> None:

@@ -6,6 +6,7 @@ ends the run when that lasts longer than the patience.
 """
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
@@ -80,6 +81,7 @@ class Gate:
         """IDs that failed since anything got through -> whether that was counted against them."""
         self._unreached = False
         self._pauses = 0
+        self._paused_at = -math.inf
         self._refused_in_vain = 0
 
     @property
@@ -165,7 +167,10 @@ class Gate:
         troubles.counted += counts
         if outage and (untried or not self._got_through or not reached):
             self._window = 1
-            self._closed_until = max(self._closed_until, time.monotonic() + self._next_pause())
+            # Those that were under way together fail for one reason, and the pause grows once for them.
+            if ticket.started >= self._paused_at:
+                self._paused_at = time.monotonic()
+                self._closed_until = max(self._closed_until, self._paused_at + self._next_pause())
         self._let_in()
 
     def gave_up(self, troubles: Troubles) -> None:
