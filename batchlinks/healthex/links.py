@@ -122,6 +122,8 @@ def _own_names(ids: pa.ChunkedArray, links: pa.ChunkedArray, host: str) -> tuple
     named = start = 0
     doubtful: dict[int, list[str]] = {}
     for batch in pa.table([ids, links], ["ids", "links"]).to_batches(max_chunksize=_AT_ONCE):
+        if not len(batch):  # a column in pieces may have one of no rows
+            continue
         some_ids, some_links = batch.columns
         certain = _plainly_named(some_ids, some_links, host)
         named += int(pc.sum(certain).as_py() or 0)
