@@ -164,7 +164,7 @@ def latency(folder: Path) -> Found:
 def pace(folder: Path) -> Found:
     """Limits that nobody told: constant, halved and doubled in mid-run, shared, and with a long Retry-After."""
     found: Found = {"constant": {}, "changed": {}}
-    for limit, burst in ((20, 50), (20, 5), (100, 10), (500, 50), (2000, 200)):
+    for limit, burst in ((20, 50), (20, 20), (20, 5), (100, 10), (500, 50), (2000, 200)):
         with scene.stand_in(rate=limit, burst=burst) as environment:
             roster = scene.roster(folder, limit * 44, "csv", ids_only=True)
             name = f"pace{limit}-{burst}"

@@ -118,6 +118,26 @@ def test_the_sentence_is_wrapped_and_its_row_high_enough(command: Callable[..., 
 
 
 @pytest.mark.usefixtures("healthex")
+def test_rows_of_one_cause_stand_together_in_the_order_of_the_list(
+    command: Callable[..., Ended], workbook: Path
+) -> None:
+    book = openpyxl.Workbook()
+    ids = ["N/A", "1001", "2024-05-06", "unknown", None, "1e5 ", "2023-01-02", "#REF!x", "n/a", "1002", "1003"]
+    for row in [["MRN", "Name"], *([each, f"Pat {number}"] for number, each in enumerate(ids))]:
+        book.active.append(row)
+    book.save(workbook)
+
+    command("run", workbook, "--id-column", "MRN")
+
+    rows = results.errors(workbook.with_suffix(".errors.xlsx"))
+    assert len({row["error_code"] for row in rows}) > 2
+    assert rows == sorted(rows, key=lambda row: (row["error_code"], int(row["error_row"])))
+    for row in rows:
+        number = int(row["error_row"]) - 2
+        assert (row["Name"], row["MRN"].strip()) == (f"Pat {number}", str(ids[number] or "").strip())
+
+
+@pytest.mark.usefixtures("healthex")
 def test_the_cells_to_look_at_are_coloured_and_no_other(command: Callable[..., Ended], tmp_path: Path) -> None:
     (tmp_path / "patients.csv").write_text(
         "Site,MRN,First Name,DOB\nA,1001,Ann,1980-01-05\nB,1001,Ann,1990-02-03\nC,1002,Bob,\nD,1002,Cy,\nE,N/A,Di,\n"

@@ -63,9 +63,15 @@ _TELLING_S, _ENOUGH_S, _LONG_S = 0.1, 0.5, 2.0
 """Refusals that lie closer together than half a second tell that the rate is too high, but not by how much. With plenty of
 calls in between a tenth of a second is enough, with few of them it takes two."""
 
+_OF_RATE_AFTER_FEW = 0.7
 _MEASURED_S = 6.0
 _TOO_CLOSE_CUT = 0.5
 _EVERY_TOO_CLOSE = 0.93
+_SLIGHTLY, _TIMES_SLIGHTLY = 1.05, 3
+_EVERY_SLIGHTLY, _MOST_SLIGHTLY = 0.97, 0.9
+
+_SAME_STOCK = 1.5
+"""The first rate refused over the second one: below it, the stock of the server is small and was full both times."""
 
 _WINDOW_S = 1.0
 _OF_WINDOW = 0.5
@@ -314,23 +320,42 @@ class _Limit:
             return _Growth(rate / _FIRST_CUT, now, doubles_s=_RECOVERS_S)
         self._measured += calls
         measured = (self._measured + _LEEWAY_CALLS) / max(now - self.since, 1e-3)
-        many = calls >= _ENOUGH_CALLS
-        enough_s = _TELLING_S if calls >= _PLENTY_OF_CALLS else _ENOUGH_S if many else _LONG_S
+        few = calls < _ENOUGH_CALLS
+        enough_s = _LONG_S if few else _ENOUGH_S if calls < _PLENTY_OF_CALLS else _TELLING_S
         if elapsed < enough_s:
-            known = self._while_too_close(rate, measured, calls, elapsed, now)
-            creep_s = max(_first_creep_s(rate, known), growth.creep_s / 2)
-            far = min(_FAR_TOO_CLOSE, known / _FAR_LOW)
-            return _Growth(_TOO_CLOSE_CUT * known, now, known, _RECOVERS_S, creep_s, _creep(rate, known, far))
+            return self._after_one_too_close(rate, measured, calls, elapsed, growth, now)
+        return self._after_measuring(rate, measured, calls, growth, now)
+
+    def _after_measuring(self, rate: float, measured: float, calls: int, growth: _Growth, now: float) -> _Growth:
+        few = calls < _ENOUGH_CALLS
         margin = min(_MOST_MARGIN, max(_LEAST_MARGIN, _MARGIN_CALLS / max(1, calls)))
         known = (1.0 - margin) * min(rate, max(measured, self._also_possible(rate, measured, growth, now)))
-        if not many:
-            known = max(known, 0.7 * rate)
+        if few:
+            known = max(known, _OF_RATE_AFTER_FEW * rate)
         self._start_anew(now)
         creep_s = _first_creep_s(rate, known)
         # A limit that turned out far higher is another one. Whoever gets few calls through may share it, and is to catch up.
-        if many and rate <= _CERTAIN * growth.known:
+        if not few and rate <= _CERTAIN * growth.known:
             creep_s = min(_SLOWEST_CREEP_S, max(creep_s, _CREEP_SLOWS * growth.creep_s))
         return _Growth(known, now, known, _RECOVERS_S, creep_s, _creep(rate, known, _FAR))
+
+    def _after_one_too_close(
+        self, rate: float, measured: float, calls: int, elapsed: float, growth: _Growth, now: float
+    ) -> _Growth:
+        slightly = (
+            calls >= _ENOUGH_CALLS
+            and self._too_close < _TIMES_SLIGHTLY
+            and growth.known <= rate <= _SLIGHTLY * growth.known
+        )
+        known = self._while_too_close(rate, measured, calls, elapsed, now)
+        if slightly:  # what is known was a little too much; if it was more, the next refusal says so at once
+            known = min(
+                _EVERY_SLIGHTLY * growth.known, max(_MOST_SLIGHTLY * growth.known, (1.0 - _MOST_MARGIN) * measured)
+            )
+            return _Growth(known, now, known, _RECOVERS_S, growth.creep_s)
+        creep_s = max(_first_creep_s(rate, known), growth.creep_s / 2)
+        far = min(_FAR_TOO_CLOSE, known / _FAR_LOW)
+        return _Growth(_TOO_CLOSE_CUT * known, now, known, _RECOVERS_S, creep_s, _creep(rate, known, far))
 
     def _while_too_close(self, rate: float, measured: float, calls: int, elapsed: float, now: float) -> float:
         """What is welcome at most, after one refusal close upon another: the limit fell, or was never that high."""
@@ -356,10 +381,6 @@ class _Limit:
         if first is not None and first < _SAME_STOCK * rate:
             return _limit_below(first, rate)
         return math.sqrt(measured * rate / math.sqrt(2.0))  # in one sweep from far below to far above
-
-
-_SAME_STOCK = 1.5
-"""The first rate refused over the second one: below it, the stock of the server is small and was full both times."""
 
 
 def _limit_below(first: float, second: float) -> float:

@@ -1,4 +1,4 @@
-"""What stands in the links workbook and in the error report: columns of text, row by row of the roster. Pure."""
+"""What stands in the links workbook and in the error report: columns of text, a row for each row of the roster. Pure."""
 
 import csv
 import difflib
@@ -189,18 +189,21 @@ def pictured(sheet: Sheet) -> Iterator[tuple[str, str]]:
 
 
 def error_sheets(table: Table, column: IdColumn, screened: Screened, *, kept: Sequence[int]) -> tuple[Sheet, Sheet]:
-    """The sheets `Errors` and `Duplicates`, with the roster's columns `kept` as they stood."""
+    """The sheets `Errors`, sorted by cause, and `Duplicates`, with the roster's columns `kept` as they stood."""
     return _errors(table, column, screened, kept), _duplicates(table, screened, kept)
 
 
 def _errors(table: Table, column: IdColumn, screened: Screened, kept: Sequence[int]) -> Sheet:
     positions = np.flatnonzero(screened.codes)
     codes = [code for position in positions.tolist() if (code := screened.code_at(position)) is not None]
+    # Sorted by cause, since those of one cause are fixed in one go; within it as in the roster.
+    by_cause = np.array(sorted(range(len(codes)), key=lambda place: codes[place].value), dtype=np.intp)
+    positions, codes = positions[by_cause], [codes[place] for place in by_cause.tolist()]
     messages = [
         code.message(**screened.gaps.get(position, {}))
         for position, code in zip(positions.tolist(), codes, strict=True)
     ]
-    cells = {index: _cells(table, index, screened.codes != 0) for index in kept}
+    cells = {index: _cells(table, index, screened.codes != 0).take(pa.array(by_cause)) for index in kept}
     for part in set(column.parts) & set(kept) & set(table.kinds):
         cells[part] = _still_refused(cells[part], table.kinds[part][positions])
     names = display_names(table.headers)
