@@ -1,6 +1,7 @@
 """The record of links already issued: private, lasting, shared by runs, and honest when it cannot be used."""
 
 import os
+import re
 import resource
 import sqlite3
 import stat
@@ -593,6 +594,43 @@ def test_a_single_damaged_byte_is_noticed_before_anything_is_asked(
     assert (ended.code, ended.out) == (2, "")
     assert "damaged" in ended.err
     assert "10000" not in ended.err
+    assert len(healthex.calls) == calls
+
+
+@pytest.mark.parametrize("copy", [0, 1], ids=["table", "index"])
+def test_a_damaged_name_of_a_project_does_not_make_a_new_project_of_it(
+    command: Command, healthex: RunningSimulator, tmp_path: Path, copy: int
+) -> None:
+    roster, path = roster_of(tmp_path, 3), tmp_path / "ledger"
+    assert command("run", roster, "--ledger", path).code == 0
+    calls = len(healthex.calls)
+    content = bytearray(path.read_bytes())
+    names = [found.end() for found in re.finditer(rb":\d+demo-project", content)]  # the address stands before it
+    assert len(names) == 2
+    content[names[copy] - 1] ^= 1
+    path.write_bytes(content)
+
+    ended = command("run", roster, "--ledger", path)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "damaged" in ended.err
+    assert len(healthex.calls) == calls
+
+
+def test_a_version_that_no_ledger_can_have_is_damage(
+    command: Command, healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    roster, path = roster_of(tmp_path, 3), tmp_path / "ledger"
+    assert command("run", roster, "--ledger", path).code == 0
+    calls = len(healthex.calls)
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0x80  # where SQLite has `user_version`
+    path.write_bytes(content)
+
+    ended = command("run", roster, "--ledger", path)
+
+    assert ended.code == 2
+    assert "damaged" in ended.err
     assert len(healthex.calls) == calls
 
 

@@ -43,6 +43,7 @@ def open_ledger(path: Path | None, *, examine: bool = False) -> sqlite3.Connecti
             if examine:
                 _check_is_sound(connection, path)
             schema.migrate(connection)
+            _check_indexes(connection, path)
             _check_projects(connection, path)
         except BaseException:
             connection.close()
@@ -66,6 +67,8 @@ def _check_is_ledger(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.commit()
     if application != schema.APPLICATION_ID and (tables or application or version):
         raise SettingsError(f"The file {path} is not a ledger. Give another place with --ledger.")
+    if version < 0:
+        raise SettingsError(damaged(path))
     if version > schema.VERSION:
         raise SettingsError(f"The ledger {path} was made by a newer batchlinks. Update batchlinks.")
 
@@ -96,6 +99,16 @@ def _tell_journal_mode(path: Path, mode: str, share: str | None) -> None:
 def _check_is_sound(connection: sqlite3.Connection, path: Path | None) -> None:
     if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise SettingsError(damaged(path))
+
+
+def _check_indexes(connection: sqlite3.Connection, path: Path | None) -> None:
+    """An entry of an index that is damaged would not be found: a project, and all its links with it, taken for a new one.
+
+    `quick_check` leaves that out. The tables that have an index beside them are small.
+    """
+    for table in ("project", "run"):
+        if connection.execute(f"PRAGMA integrity_check({table})").fetchone()[0] != "ok":
+            raise SettingsError(damaged(path))
 
 
 def _check_projects(connection: sqlite3.Connection, path: Path | None) -> None:
