@@ -73,7 +73,7 @@ def _add(folder: Path, user: str | None, what: Mapping[str, object]) -> None:
     # One write to a file opened for appending: lines of two runs at once do not mix.
     descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "ab", buffering=0) as file:
-        file.write(text.encode())
+        file.write(text.encode("utf-8", "backslashreplace"))  # a file's name need not be UTF-8
 
 
 def _user() -> str:

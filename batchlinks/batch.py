@@ -123,11 +123,12 @@ def run(source: Source, settings: RunSettings, around: Surroundings) -> Report:
 def _run(summary: Summary, source: Source, settings: RunSettings, around: Surroundings) -> Report:
     settings = validated(settings)
     endpoint = _endpoint(settings, around)
+    summary.project_id = endpoint.project_id
     credentials = read_credentials(around.environment)
     require_means(settings)
     with ExitStack() as to_the_end:
         with _files(source, settings, endpoint.project_id, around) as files:
-            table, column = read(source, settings, around.environment, around.seen)
+            table, column = _read(summary, source, settings, around)
             staff = handout(table, column, settings)
             _check_size(table, settings)
             path = _ledger_path(settings, around)
@@ -162,7 +163,7 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                 assignment = assign(screened, links, keep_duplicates=settings.keep_duplicates)
                 handed_out = assignment.never_handed_out if settings.only_new else assignment.rows
 
-                _count(summary, table, column, screened, endpoint.project_id, linked=assignment.rows)
+                _count(summary, table, screened, linked=assignment.rows)
                 _count_calls(summary, asked, links, written=handed_out)
                 first_time = screened.ids.filter(pa.array(handed_out & assignment.never_handed_out)).unique()
                 sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, staff)}
@@ -193,14 +194,14 @@ def check(source: Source, settings: RunSettings, around: Surroundings) -> Report
 
 def _check(summary: Summary, source: Source, settings: RunSettings, around: Surroundings) -> Report:
     settings = validated(settings)
-    project_id = chosen_project(settings, around.config, around.environment)
+    summary.project_id = project_id = chosen_project(settings, around.config, around.environment)
     with _files(source, settings, project_id, around, check=True) as files:
-        table, column = read(source, settings, around.environment, around.seen)
+        table, column = _read(summary, source, settings, around)
         staff = handout(table, column, settings)
         _check_size(table, settings)
         screened = screened_by(settings, table, column, withdrawn=_withdrawn(settings, project_id, around))
         tell_warnings(screened)
-        _count(summary, table, column, screened, project_id, linked=screened.sendable)
+        _count(summary, table, screened, linked=screened.sendable)
         sheets = _error_sheets(table, column, screened, staff)
         published = files.publish(summary, sheets)
     audit.append(data_folder(around.environment), summary, user=around.user)
@@ -221,6 +222,8 @@ def _recorded(source: Source, around: Surroundings, *, check: bool) -> Iterator[
         try:
             yield summary
         except BaseException as error:
+            if isinstance(error, BatchlinksError):
+                error.run_id = summary.run_id
             summary.exit_code = exit_code_of(error)
             summary.finished_at = datetime.now(UTC)
             with suppress(BatchlinksError):  # what is raised matters more
@@ -229,6 +232,18 @@ def _recorded(source: Source, around: Surroundings, *, check: bool) -> Iterator[
         finally:
             seconds = round(time.monotonic() - began, 3)
             logs.record(f"{'Check' if check else 'Run'} ended.", seconds=seconds, **summary.as_json())
+
+
+def _read(summary: Summary, source: Source, settings: RunSettings, around: Surroundings) -> tuple[Table, IdColumn]:
+    """The roster and its ID column. Which file it was is known from then on, however the run ends."""
+
+    def seen(table: Table) -> None:
+        summary.roster, summary.roster_sha256 = table.name, table.sha256
+        around.seen(table)
+
+    table, column = read(source, settings, around.environment, seen)
+    summary.id_column = column.name
+    return table, column
 
 
 def _endpoint(settings: RunSettings, around: Surroundings) -> Endpoint:
@@ -346,15 +361,11 @@ def _finish_first() -> None:
 def _count(
     summary: Summary,
     table: Table,
-    column: IdColumn,
     screened: Screened,
-    project_id: str | None,
     *,
     linked: npt.NDArray[np.bool_],
 ) -> None:
     """What run and check both count. For a check, a row that can be sent counts as linked."""
-    summary.roster, summary.roster_sha256 = table.name, table.sha256
-    summary.project_id, summary.id_column = project_id, column.name
     summary.rows = len(table)
     summary.linked = int(linked.sum())
     summary.duplicates = int((screened.duplicates & ~linked).sum())

@@ -26,6 +26,8 @@ class BatchlinksError(Exception):
     """Shown to the user as is. Raised in place of every failure that has an explanation."""
 
     exit_code = ExitCode.BROKEN
+    run_id: str | None = None
+    """Of the run or check that it ended, if it ended one."""
 
 
 class SettingsError(BatchlinksError):

@@ -1,6 +1,9 @@
 """`audit.jsonl` and the log, also of what could not begin. (Those of a run that went through: see test_results.)"""
 
+import hashlib
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,8 +46,10 @@ def test_one_that_could_not_begin_has_its_line_too(
     assert ended.code == 2
     (line,) = lines()
     assert (line["command"], line["roster"], line["exit_code"], line["outputs"]) == (word, "patients.csv", 2, {})
-    logged = next(json.loads(each) for each in ended.err.splitlines() if "ended." in each)
-    assert (logged["run_id"], logged["exit_code"]) == (line["run_id"], 2)
+    assert line["roster_sha256"] == hashlib.sha256((tmp_path / "patients.csv").read_bytes()).hexdigest()
+    assert line["project_id"] == "demo-project"
+    logged = [json.loads(each) for each in ended.err.splitlines()]
+    assert [(each["run_id"], each["exit_code"]) for each in logged] == [(line["run_id"], 2)] * 2
     assert healthex.calls == []
 
 
@@ -61,3 +66,40 @@ def test_a_night_has_a_line_for_each_roster(
     assert sorted((line["roster"], line["exit_code"]) for line in lines()) == [("broken.xlsx", 2), ("patients.csv", 0)]
     assert "ZQX" not in json.dumps(lines())
     assert healthex.link_calls == 1
+
+
+def test_a_list_beyond_a_limit_of_its_table_is_known_by_its_hash_project_and_run(
+    command: Command, healthex: RunningSimulator, lines: Callable[[], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    inbox = tmp_path / "in"
+    inbox.mkdir()
+    digest = hashlib.sha256(roster_of(inbox, 1001, 1002).read_bytes()).hexdigest()
+    settings = tmp_path / "night.toml"
+    settings.write_text('[[roster]]\nmatch = "*.csv"\nid-column = "MRN"\nmax_new = 1\n', encoding="utf-8")
+
+    ended = command(
+        "nightly", "--config", settings, "--inbox", inbox, "--outbox", tmp_path / "out", "--settle", 0,
+        "--log-format", "json",
+    )  # fmt: skip
+
+    assert ended.code == 2
+    (line,) = lines()
+    assert (line["roster_sha256"], line["project_id"], line["rows"]) == (digest, "demo-project", 0)
+    (told,) = (json.loads(each) for each in ended.err.splitlines() if "max_new" in each)
+    assert told["run_id"] == line["run_id"]
+    assert healthex.link_calls == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a file's name may be any bytes")
+@pytest.mark.parametrize("word", ["run", "check"])
+@pytest.mark.usefixtures("healthex")
+def test_a_file_name_that_is_no_utf_8_is_no_obstacle(
+    command: Command, lines: Callable[[], list[dict[str, Any]]], tmp_path: Path, word: str
+) -> None:
+    path = roster_of(tmp_path, 1001).rename(tmp_path / os.fsdecode(b"m\xfcnchen.csv"))
+
+    ended = command(word, path)
+
+    assert ended.code == 0, ended.err
+    (line,) = lines()
+    assert (line["roster"], line["exit_code"]) == (path.name, 0)

@@ -244,6 +244,21 @@ def test_one_bad_roster_does_not_stop_the_others(
     assert results.csv_rows(house.outbox / TODAY / "c.errors.csv")[0]["error_code"] == "placeholder_id"
 
 
+def test_a_list_that_cannot_be_taken_is_named_and_does_not_stop_the_others(
+    night: Callable[..., Ended], house: House, healthex: RunningSimulator
+) -> None:
+    unfit = house.put(f"{'n' * 248}.csv", [1001])  # with what batchlinks adds while it is worked on, it is too long
+    house.put("fine.csv", [1002], age_s=100)
+
+    ended = night()
+
+    assert ended.code == 1
+    assert f"Error: {unfit.name}: " in ended.err
+    assert "1 of 2 patient lists done" in ended.out
+    assert unfit.exists()
+    assert healthex.link_calls == 1
+
+
 def test_a_night_with_nothing_to_do_says_so(night: Callable[..., Ended]) -> None:
     ended = night()
 

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = batchlinks.main(args=given, prog_name="batchlinks", standalone_mode=False)
     except BatchlinksError as error:
-        return _failed(str(error), error.exit_code, given)
+        return _failed(str(error), error.exit_code, given, **({"run_id": error.run_id} if error.run_id else {}))
     except click.UsageError as error:
         return _failed(_usage(error), ExitCode.UNUSABLE, given)
     except (KeyboardInterrupt, click.Abort):
@@ -58,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(code or ExitCode.DONE)
 
 
-def _failed(sentence: str, code: ExitCode, arguments: Sequence[str]) -> int:
+def _failed(sentence: str, code: ExitCode, arguments: Sequence[str], **facts: str) -> int:
     from batchlinks.logs import logger
 
     if not is_speaking():  # the command was not understood, or its settings file
         wants_json = "--log-format json" in " ".join(arguments).replace("=", " ")
         wants_json = wants_json or os.environ.get(variable("log_format")) == "json"
         speak("json" if wants_json else "text", quiet=True, verbose=False)
-    logger().error(sentence, exit_code=int(code))
+    logger().error(sentence, exit_code=int(code), **facts)
     return code
 
 

@@ -210,8 +210,9 @@ def _one_after_the_other(
             try:
                 claim = world.inbox.take(found)
             except PlaceError as error:
-                night.problems.append(str(error))
-                night.stopped_by = ExitCode.BROKEN
+                outcome = RosterOutcome(found.name, table.name, ExitCode.BROKEN, problem=str(error))
+                night.outcomes.append(outcome)
+                _say(outcome)
             else:
                 yield claim, table
 
@@ -227,6 +228,7 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
     started = time.monotonic()
     summary: Summary | None = None
     problem: str | None = None
+    run_id: str | None = None
     renamed: str | None = None
     changed = False
     try:
@@ -244,9 +246,9 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
             code = ExitCode.DONE_WITH_ERRORS
             problem = "It was still arriving while it was worked on, and is taken up again next time."
     except PlaceError as error:  # not the roster's fault
-        code, problem = ExitCode.BROKEN, str(error)
+        code, problem, run_id = ExitCode.BROKEN, str(error), error.run_id
     except BatchlinksError as error:
-        code, problem = error.exit_code, str(error)
+        code, problem, run_id = error.exit_code, str(error), error.run_id
         if code is ExitCode.UNUSABLE:
             _blame_nobody_for_the_tables(world, claim)
     except KeyboardInterrupt:
@@ -264,7 +266,9 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
             _put_away(world, claim, code)
     except PlaceError as error:  # its results are in place: the next night finds them and only puts it away
         code, problem = ExitCode.BROKEN, problem or str(error)
-    return RosterOutcome(claim.original, table.name, code, summary, problem, time.monotonic() - started, renamed)
+    run_id = summary.run_id if summary is not None else run_id
+    seconds = time.monotonic() - started
+    return RosterOutcome(claim.original, table.name, code, summary, problem, run_id, seconds, renamed)
 
 
 def _blame_nobody_for_the_tables(world: _World, claim: Claim) -> None:
@@ -414,7 +418,7 @@ def _say(outcome: RosterOutcome) -> None:
         f"{named}{f'. {outcome.renamed}' if outcome.renamed else ''}",
         table=outcome.table,
         roster=outcome.name,
-        run_id=outcome.summary.run_id if outcome.summary is not None else None,
+        run_id=outcome.run_id,
         exit_code=int(outcome.exit_code),
         seconds=round(outcome.seconds, 3),
     )

@@ -44,6 +44,7 @@ class RosterOutcome:
     problem: str | None = None
     """The sentence of what stopped it."""
 
+    run_id: str | None = None
     seconds: float = 0.0
     renamed: str | None = None
     """The sentence about results that could not be called after the roster."""
