@@ -1,6 +1,7 @@
 """The upload page's API: from an uploaded list to downloaded results, and what is said when that cannot be."""
 
 import dataclasses
+import io
 import json
 import re
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import results
 import rosters
+from msoffcrypto.format.ooxml import OOXMLFile
 from page import Page, csv_of, environment, served
 
 from batchlinks.settings import RunSettings
@@ -175,7 +177,7 @@ def test_links_in_several_files_come_as_one_archive(page: Page, tmp_path: Path) 
         ({"id_width": "6", "any_length": "true"}, "contradict each other"),
         ({"id_column": "Chart"}, "no column is called"),
         ({"project": "Autumn"}, "There is: Spring"),
-        ({"id_column": "x" * 2000}, "is too long"),
+        ({"id_column": "x" * 6_000}, "is too long"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_with_a_sentence(
@@ -193,6 +195,7 @@ def test_an_option_that_cannot_be_used_is_refused_with_a_sentence(
     [
         (b"PK\x03\x04 and then nothing", "patients.xlsx", "damaged"),
         (b"MRN,Name\n1,\"open", "patients.csv", "quote"),
+        (b"\x89PNG\r\n\x1a\n and more", "patients.xlsx", "is a picture, not a patient list. Export the list itself"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_refused_with_a_sentence_and_not_kept(
@@ -205,6 +208,19 @@ def test_a_file_that_cannot_be_read_is_refused_with_a_sentence_and_not_kept(
     assert answer.status_code == 422
     assert said in detail_of(answer)
     assert {path.name for path in (page.data / "uploads").iterdir()} == kept
+
+
+def test_sentences_tell_somebody_without_a_command_line_what_to_do(page: Page, tmp_path: Path) -> None:
+    plain = rosters.workbook(tmp_path / "plain.xlsx", {"March": [["MRN", "Name"], ["100417", "Ann"]]})
+    locked = io.BytesIO()
+    with plain.open("rb") as file:
+        OOXMLFile(file).encrypt("correct horse", locked)
+    refused = page.upload(locked.getvalue(), "locked.xlsx")
+    assert detail_of(refused) == "locked.xlsx is protected with a password. Save it without one, or ask IT."
+
+    run_id = page.uploaded(csv_of(25, first=10_000_001) + b"417,Ann,1980-01-01\n")
+    shown = page.client.get(f"/runs/{run_id}").text
+    assert "or under “More choices” set “Digits of an ID” 8 (fills in zeros) or “Short IDs are right”" in shown
 
 
 def test_where_two_sheets_could_be_it_their_names_are_told(page: Page, tmp_path: Path) -> None:

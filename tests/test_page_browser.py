@@ -147,6 +147,65 @@ def test_a_list_that_cannot_be_used_is_explained_and_another_can_be_chosen(
         expect(page.get_by_text("on sheet April")).to_be_visible()
 
 
+def test_what_a_refusal_names_stands_on_the_page_under_that_name(browser: Browser, server: Server) -> None:
+    with opened(browser, server.url) as page:
+        give(page, "bare.csv", b"100417,Ann,1980-01-01\n100418,Bob,1981-02-02\n100419,Cy,1982-03-03\n")
+        expect(page.get_by_role("region", name="This list cannot be used yet")).to_contain_text(
+            "“Row with the headers” 0 and “Patient ID column” with the column's letter"
+        )
+        page.get_by_label("Row with the headers").fill("0")
+        page.get_by_label("Patient ID column").fill("A")
+        page.get_by_role("button", name="Try it so").click()
+        expect(page.get_by_role("heading", name="3 patients can get a link")).to_be_visible()
+
+        page.goto(server.url)
+        give(page, "headers.csv", b"MRN,Name\n")
+        expect(page.get_by_text("There is no patient in this list")).to_be_visible()
+
+
+def test_a_column_that_does_not_look_like_the_patient_id_can_be_chosen_all_the_same(
+    browser: Browser, server: Server
+) -> None:
+    rows = b"".join(b"C%d,A%d,Pat %d\n" % (100 + n, 5000 + n, n) for n in range(30))
+    with opened(browser, server.url) as page:
+        give(page, "charts.csv", b"Chart,Account No,Name\n" + rows)
+        expect(page.get_by_role("radio", name="Account No")).to_be_visible()
+        assert_accessible(page)
+        page.get_by_role("combobox", name="The patient ID is in").select_option("Chart")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.get_by_role("heading", name="30 patients can get a link")).to_be_visible()
+        expect(page.get_by_role("columnheader", name="Chart patient ID")).to_be_visible()
+
+
+def test_staff_get_the_columns_that_are_ticked(browser: Browser, server: Server, tmp_path: Path) -> None:
+    rows = b"".join(b'%d,900-45-%d,Pat,"North, 1"\n' % (800_001 + n, 1000 + n) for n in range(3))
+    with opened(browser, server.url) as page:
+        give(page, "staff.csv", b'MRN,SSN,Name,"Clinic, ""day"" unit"\n' + rows)
+        page.get_by_text("More choices", exact=True).click()
+        columns = page.get_by_role("group", name="Columns for staff")
+        expect(columns.get_by_role("checkbox", name="SSN")).not_to_be_checked()
+        columns.get_by_role("checkbox", name="Name").uncheck()
+        page.get_by_role("button", name="Check again").click()
+        expect(page.get_by_role("heading", name="3 patients can get a link")).to_be_focused()
+        page.get_by_role("button", name="Get 3 links").click()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download the links").click(timeout=60_000)
+        download.value.save_as(tmp_path / "staff.xlsx")
+        assert list(results.links(tmp_path / "staff.xlsx")[0]) == ["MRN", 'Clinic, "day" unit', "link"]
+
+        page.get_by_role("button", name="Change settings").click()
+        page.get_by_text("More choices", exact=True).click()
+        expect(columns.get_by_role("checkbox", name="Name")).not_to_be_checked()
+        expect(columns.get_by_role("checkbox", name="MRN")).to_be_checked()
+
+
+def give(page: Page, name: str, content: bytes) -> None:
+    """Choose this list."""
+    page.get_by_label("Choose the patient list").set_input_files(
+        {"name": name, "mimeType": "text/csv", "buffer": content}
+    )
+
+
 def test_the_patient_id_is_asked_for_and_can_be_changed_with_the_keyboard_alone(
     browser: Browser, server: Server
 ) -> None:
@@ -169,7 +228,7 @@ def test_the_patient_id_is_asked_for_and_can_be_changed_with_the_keyboard_alone(
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         expect(page.get_by_role("columnheader", name="MRN patient ID")).to_be_visible()
-        page.get_by_text("More choices").focus()
+        page.get_by_text("More choices", exact=True).focus()
         page.keyboard.press("Enter")
         assert_accessible(page)
         press_tab_until(page, "Add when each link was made")
@@ -203,7 +262,7 @@ def test_on_a_telephone_everything_fits_and_can_be_read(browser: Browser, server
             page.goto(server.url)
             page.get_by_label("Choose the patient list").set_input_files(SAMPLE)
             expect(page.get_by_role("heading", name="38 patients can get a link")).to_be_visible()
-            page.get_by_text("More choices").click()
+            page.get_by_text("More choices", exact=True).click()
             assert_fits(page)
             assert_accessible(page)
             page.goto(server.url)

@@ -56,10 +56,9 @@ class Handout:
 
 def handout(table: Table, column: IdColumn, settings: RunSettings) -> Handout:
     """As the settings say. Raises SettingsError where they name a column that is not there, or that must not split the list."""
-    kept = _named(table, settings.columns) if settings.columns is not None else without_social_security(table, column)
     taken = key(settings.link_column) in map(key, table.headers)
     return Handout(
-        kept=kept,
+        kept=kept_for_staff(table, column, settings),
         link_column=OTHER_LINK_COLUMN if taken else settings.link_column,
         link_dates=settings.link_dates,
         clickable=settings.clickable,
@@ -67,6 +66,11 @@ def handout(table: Table, column: IdColumn, settings: RunSettings) -> Handout:
         qr_files=not settings.protect,  # they would show in clear what the workbook hides
         split_by=_splitting(table, column, settings.split_by) if settings.split_by is not None else None,
     )
+
+
+def kept_for_staff(table: Table, column: IdColumn, settings: RunSettings) -> tuple[int, ...]:
+    """Positions of the columns that staff get, in order. Raises SettingsError where they are not there."""
+    return _named(table, settings.columns) if settings.columns is not None else without_social_security(table, column)
 
 
 def _splitting(table: Table, column: IdColumn, wanted: str) -> int:

@@ -65,6 +65,8 @@ def _recognise(name: str, content: bytes, password: str | None) -> tuple[FileKin
         other = "a web page (HTML), as some systems export it"
     elif start.startswith(_XML):
         other = "an XML file"
+    if other == "a picture":
+        raise RosterError(f"{name} is a picture, not a patient list. Export the list itself as .xlsx or .csv.")
     if other:
         raise RosterError(f"{name} is {other}, not a patient list. Open it in Excel and save it as .xlsx.")
     if b"\0" in content[:4096] and Path(name).suffix.lower() not in ("", *_TEXT_ENDINGS):

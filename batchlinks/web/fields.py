@@ -17,7 +17,8 @@ _THE_SERVERS_OWN = frozenset({"no_ledger", "ledger_keep_days", "share_with_group
 """The ledger is everybody's, and without it a run could not be taken up again; whom files and calls are shared with is for IT
 to say."""
 
-_LONGEST_TEXT = 1_000
+_LONGEST_TEXT = 5_000
+"""The names of a wide list's columns, one after the other."""
 
 _HINTS = get_type_hints(RunSettings)
 
@@ -60,6 +61,9 @@ LABELS = MappingProxyType(
         "id_width": "Digits of an ID",
         "any_length": "Short IDs are right",
         "project_id": "Project ID",
+        "columns": "Columns for staff",
+        "split_by": "A workbook for each",
+        "protect": "Protect the workbooks",
     }
 )
 """What the page calls those that sentences speak of."""
@@ -114,7 +118,22 @@ def effective(base: RunSettings, settings: Mapping[str, Any]) -> RunSettings:
 
 def in_page_words(sentence: str) -> str:
     """A sentence that speaks of options of the command, for somebody who has none."""
+    for command, page in _SAID_OTHERWISE.items():
+        sentence = sentence.replace(command, page)
     return re.sub(r"--([a-z][a-z-]*)", _label, _SAME_COMMAND.sub(_go_on, sentence))
+
+
+_SAID_OTHERWISE = MappingProxyType(
+    {
+        " (--limit)": "",
+        "ask IT for --": "under “More choices” set --",
+        "Set BATCHLINKS_ROSTER_PASSWORD to it, or save the file without one.": "Save it without one, or ask IT.",
+        "does not open with the password in BATCHLINKS_ROSTER_PASSWORD. Check the password, or save the file without one.": (
+            "does not open with the password that IT has set. Save it without one, or ask IT."
+        ),
+    }
+)
+"""What somebody without a command line cannot do, or does elsewhere on the page."""
 
 
 _SAME_COMMAND = re.compile(r"run (?:the same command|it) again(?: to go on)?", re.IGNORECASE)

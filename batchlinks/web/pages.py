@@ -80,6 +80,7 @@ def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
         problems=problems,
         preview=checked["preview"],
         id_columns=checked["at"],
+        for_staff=checked.get("for_staff", []),
         candidates=_candidates(checked),
         shares=shares_of(known),
         to_fix=sum(known.errors.values()),
@@ -138,7 +139,8 @@ def _candidates(checked: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name in checked["candidates"] or (columns if checked["id_column"] is None else []):
         at = columns.index(name) if name in columns else _lettered(name)
         cells = [row[preview["columns"].index(at)] for row in preview["rows"] if at in preview["columns"]]
-        found.append({"name": name, "samples": [cell for cell in cells if cell][:_SAMPLES]})
+        header = columns[at] if at is not None and at < len(columns) else name
+        found.append({"name": name, "header": header, "samples": [cell for cell in cells if cell][:_SAMPLES]})
     return found
 
 
@@ -166,7 +168,7 @@ def shares_of(known: Run) -> list[Share]:
     linked = known.linked if known.state in ("done", "stopped") else known.sendable or 0
     parts = [
         ("linked", "have a link" if known.state in ("done", "stopped") else "can get a link", linked),
-        ("duplicate", "duplicates", known.duplicates or 0),
+        ("duplicate", "duplicate" if known.duplicates == 1 else "duplicates", known.duplicates or 0),
         ("fix", "to fix", by_action[Action.FIX]),
         ("again", "not asked yet or failed", by_action[Action.AGAIN]),
         ("it", "to ask IT about", by_action[Action.ASK_IT]),

@@ -134,6 +134,7 @@ def _listen(folder: Path) -> None:
 def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
     """What the server saves as `Upload.checked`, or `{"refused": "a sentence"}`."""
     from batchlinks import batch
+    from batchlinks.results.sheets import kept_for_staff
     from batchlinks.roster.id_column import IdColumnUndecided, choose_id_column, display_names
     from batchlinks.roster.sheet_choice import SheetUndecided
     from batchlinks.roster.table import Table
@@ -159,6 +160,7 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
             "problems": [],
             "preview": asdict(findings.preview_of(table, None)),
             "at": [],
+            "for_staff": [],
             "file": None,
         }
     except SheetUndecided as error:
@@ -183,6 +185,7 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
         "problems": [asdict(problem) for problem in findings.problems_of(report.sheets["errors"])],
         "preview": asdict(findings.preview_of(table, column)),
         "at": list(column.parts),
+        "for_staff": list(kept_for_staff(table, column, settings)),
         "file": _within(uploads, upload, report.published.paths["errors"]),
     }
 

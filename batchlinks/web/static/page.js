@@ -174,11 +174,16 @@ async function doing(element, work) {
 function fieldsOf(form) {
   const fields = {};
   for (const control of form.elements) {
-    if (!control.name) continue;
+    if (!control.name || "listed" in control.dataset) continue;
     if (control.type === "radio") { if (control.checked) fields[control.name] = control.value; }
     else if (control.type === "checkbox") fields[control.name] = control.checked || null;
     else if (control.value === "") fields[control.name] = null;
     else fields[control.name] = "number" in control.dataset ? Number(control.value) : control.value;
+  }
+  const listed = Array.from(form.elements).filter((control) => "listed" in control.dataset);
+  if (listed.some((control) => control.checked !== control.defaultChecked)) {
+    const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+    fields[listed[0].name] = listed.filter((control) => control.checked).map((control) => quoted(control.value)).join(",");
   }
   return fields;
 }
