@@ -102,7 +102,7 @@ def test_a_rate_that_was_told_is_never_exceeded(ceiling: float, seed: int) -> No
         assert second - first >= 1 / ceiling - 1e-6
 
 
-@settings(derandomize=True, deadline=None, max_examples=12)
+@settings(derandomize=True, deadline=None, max_examples=6)
 @given(st.floats(501, 5_000), st.integers(0, 2**32))
 def test_a_high_rate_that_was_told_is_exceeded_in_no_second_and_nearly_used(ceiling: float, seed: int) -> None:
     """Timers are exact to a thousandth of a second, in which such a rate lets several calls start."""
