@@ -628,11 +628,7 @@ def test_a_night_that_was_killed_goes_on_where_it_was(
     ]
 
 
-def test_a_night_killed_after_its_run_was_finished_only_puts_the_roster_away(
-    night: Callable[..., Ended], house: House, healthex: RunningSimulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    house.put("a.csv", [1001, 1002])
-
+def night_that_dies_before_it_puts_away(night: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     def die(*_: object) -> None:
         raise SystemExit(9)
 
@@ -640,6 +636,14 @@ def test_a_night_killed_after_its_run_was_finished_only_puts_the_roster_away(
         patch.setattr(inbox_module.Inbox, "put_away", die)
         with pytest.raises(SystemExit):
             night("--only-new")
+
+
+def test_a_night_killed_after_its_run_was_finished_only_puts_the_roster_away(
+    night: Callable[..., Ended], house: House, healthex: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put("a.csv", [1001, 1002])
+
+    night_that_dies_before_it_puts_away(night, monkeypatch)
     assert house.files() == ["working/a.csv"]
 
     ended = night("--only-new")
@@ -682,13 +686,7 @@ def test_results_stay_of_a_night_killed_after_them_when_somebody_went_on_writing
 ) -> None:
     house.put("a.csv", [1001, 1002])
 
-    def die(*_: object) -> None:
-        raise SystemExit(9)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(inbox_module.Inbox, "put_away", die)
-        with pytest.raises(SystemExit):
-            night("--only-new")
+    night_that_dies_before_it_puts_away(night, monkeypatch)
     with (house.inbox / "working" / "a.csv").open("a", encoding="utf-8") as file:
         file.write("1003,Pat\n")
 
