@@ -6,13 +6,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test test-slow check bench lock clean
 
 demo: $(READY)
 	$(BIN)/batchlinks demo || [ $$? -eq 3 ]  # 3: done, and the sample list has rows to fix, as it is meant to
 
 test: $(READY)
 	$(BIN)/pytest -n auto
+
+# Wide searches with a fixed seed, which nobody waits for before a commit.
+test-slow: $(READY)
+	$(BIN)/pytest -n auto -m slow --timeout 1800
 
 check: $(READY)
 	$(BIN)/ruff format

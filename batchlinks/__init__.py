@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchlinks.errors import BatchlinksError, ExitCode
-from batchlinks.roster import RosterBytes
+from batchlinks.roster.source import RosterBytes
 
 if TYPE_CHECKING:
-    from batchlinks.batch import Report
+    from batchlinks.pipeline.run import Report
 
 __all__ = ["BatchlinksError", "ExitCode", "RosterBytes", "__version__", "check", "run"]
 __version__ = "0.2.0"
@@ -32,7 +32,7 @@ def run(roster: str | Path | RosterBytes, **options: Any) -> "Report":
     Raises BatchlinksError (with its `exit_code`) for a roster, option or secret that cannot be used, and when results or
     ledger cannot be written. Nothing is asked and nothing shown; warnings are counted in the summary.
     """
-    from batchlinks import batch
+    from batchlinks.pipeline import run as batch
 
     settings = _settings(options)
     return batch.run(_source(roster, settings), settings, batch.Surroundings())
@@ -40,21 +40,21 @@ def run(roster: str | Path | RosterBytes, **options: Any) -> "Report":
 
 def check(roster: str | Path | RosterBytes, **options: Any) -> "Report":
     """Do what `batchlinks check` does: the same as `run` without one call. Needs no credentials and no project."""
-    from batchlinks import batch
+    from batchlinks.pipeline import run as batch
 
     settings = _settings(options)
     return batch.check(_source(roster, settings), settings, batch.Surroundings())
 
 
 def _source(roster: str | Path | RosterBytes, settings: Any) -> Path | RosterBytes:
-    from batchlinks.intake import source_named
+    from batchlinks.pipeline.intake import source_named
 
     return source_named(roster, settings) if isinstance(roster, str) else roster
 
 
 def _settings(options: dict[str, Any]) -> Any:
+    from batchlinks.config.settings import RunSettings
     from batchlinks.errors import SettingsError
-    from batchlinks.settings import RunSettings
 
     known = {entry.name for entry in fields(RunSettings)}
     if unknown := options.keys() - known:

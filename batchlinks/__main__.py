@@ -1,5 +1,5 @@
 """`python -m batchlinks`."""
 
-from batchlinks.cli import program
+from batchlinks.cli.main import program
 
 program()

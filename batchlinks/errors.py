@@ -1,6 +1,6 @@
 """What stops a run: a small tree of exceptions, each with the exit code that a script sees.
 
-What happened to one row is a value (`batchlinks.codes`), never an exception. Every message here is shown to
+What happened to one row is a value (`batchlinks.row_codes`), never an exception. Every message here is shown to
 the user as it is: what is wrong, where, what to do next. It never holds an external ID, a patient's data, a
 link, a token or a secret.
 """

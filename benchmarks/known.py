@@ -31,8 +31,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from batchlinks.results.files import ResultFiles
 from batchlinks.results.summary import Summary
-from batchlinks.results.workbook import Sheet
-from batchlinks.roster import ReadOptions, read_roster
+from batchlinks.results.xlsx_writer import Sheet
+from batchlinks.roster.source import ReadOptions
+from batchlinks.roster.read import read_roster
 
 path, form = Path(sys.argv[1]), sys.argv[2]
 summary = Summary(run_id="0", version="0", started_at=datetime.now(UTC), check=False)

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from batchlinks.ledger import Ledger
-from batchlinks.results.workbook import Sheet, write_workbook
+from batchlinks.results.xlsx_writer import Sheet, write_workbook
 from batchlinks.simulator import SimulatorOptions
 
 PROJECT = "demo-project"

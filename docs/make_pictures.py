@@ -13,7 +13,7 @@ from pathlib import Path
 
 import make_page_pictures
 
-from batchlinks.cli import main as batchlinks
+from batchlinks.cli.main import main as batchlinks
 
 PICTURES = Path(__file__).parent / "pictures"
 DOTS_PER_INCH = 150

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlinks.cli import main
+from batchlinks.cli.main import main
 from batchlinks.simulator import RunningSimulator, Simulator, SimulatorOptions
 
 pytest_plugins = ["means", "elsewhere"]

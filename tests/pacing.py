@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from batchlinks.healthex.pace import Pace
+from batchlinks.healthex.rate_controller import Pace
 
 TIMER_S = 0.001
 """Timers go off at whole thousandths of a second, or somewhat later."""

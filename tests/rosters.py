@@ -7,8 +7,9 @@ from pathlib import Path
 
 import xlsxwriter
 
-from batchlinks.roster import ReadOptions, RosterBytes, read_roster
-from batchlinks.roster.table import Table
+from batchlinks.roster.read import read_roster
+from batchlinks.roster.source import ReadOptions, RosterBytes
+from batchlinks.table import Table
 
 
 def csv_table(text: str | bytes, **options: object) -> Table:

@@ -13,8 +13,8 @@ import results
 from conftest import PROJECT, Ended
 from rosters import raw_workbook, text_cell, workbook
 
-from batchlinks.codes import ErrorCode
-from batchlinks.paths import default_ledger
+from batchlinks.config.paths import default_ledger
+from batchlinks.row_codes import ErrorCode
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]

@@ -17,9 +17,9 @@ from conftest import PROJECT, Ended
 
 import batchlinks
 from batchlinks import RosterBytes
+from batchlinks.config.settings import Group, RunSettings, flag, option_of
 from batchlinks.errors import BatchlinksError, ExitCode, RosterError, SettingsError
 from batchlinks.progress import Lines
-from batchlinks.settings import Group, RunSettings, flag, option_of
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]

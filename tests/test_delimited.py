@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchlinks.results.delimited import write_csv
+from batchlinks.results.csv_writer import write_csv
 
 LINK = "https://app.healthex.invalid/#/patient-consent/p1/enrollment/link?xid=00417.c2ln;a=1,2&b=%22"
 

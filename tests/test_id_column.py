@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchlinks.columns.id_column import IdColumnUndecided, choose_id_column, possible_id_headers
+from batchlinks.columns.sensitive import social_security_columns
 from batchlinks.errors import SettingsError
-from batchlinks.roster.id_column import IdColumnUndecided, choose_id_column, possible_id_headers
-from batchlinks.roster.sensitive import social_security_columns
-from batchlinks.roster.table import Table
+from batchlinks.table import Table
 
 HERE = Path(__file__).parent
 Layout = dict[str, Any]

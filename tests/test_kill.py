@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 LATER = """
 import json, os, signal, sys
-from batchlinks import batch
-from batchlinks.cli import program
+from batchlinks.pipeline import run as batch
+from batchlinks.cli.main import program
 
 def dies_at(fatal_step, folder):
     step = 0

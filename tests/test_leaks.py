@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import Ended
 
-from batchlinks.codes import ErrorCode
-from batchlinks.healthex import api, links, requesting
-from batchlinks.healthex.gate import Troubles
+from batchlinks.healthex import api, links, request_pool
+from batchlinks.healthex.limiter import Troubles
 from batchlinks.healthex.outcomes import Linked, NotLinked
 from batchlinks.healthex.tokens import Credentials, Token
+from batchlinks.row_codes import ErrorCode
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]
@@ -139,7 +139,7 @@ def break_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     def settle(_self: object, external_id: str) -> None:
         raise RuntimeError(external_id)
 
-    monkeypatch.setattr(requesting._Requests, "_settle", settle)
+    monkeypatch.setattr(request_pool._Requests, "_settle", settle)
 
 
 @pytest.mark.parametrize("break_it", [break_call, break_judging, break_recording])

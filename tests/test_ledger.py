@@ -23,7 +23,7 @@ from batchlinks.errors import SettingsError
 from batchlinks.ledger import Ledger, LedgerError, file_system
 from batchlinks.ledger.database import _set_journal_mode
 from batchlinks.ledger.schema import check_value
-from batchlinks.results.release import Release
+from batchlinks.results.publisher import Release
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]

@@ -17,10 +17,10 @@ import results
 from conftest import PROJECT, Ended
 from test_notice import web_hook
 
-from batchlinks import nightly
 from batchlinks.errors import ExitCode
 from batchlinks.nightly import inbox as inbox_module
-from batchlinks.nightly.report import Night, RosterOutcome
+from batchlinks.nightly import night as nightly
+from batchlinks.nightly.outcome import Night, RosterOutcome
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]

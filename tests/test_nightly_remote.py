@@ -13,9 +13,9 @@ from conftest import Ended
 from elsewhere import S3, Sshd
 
 from batchlinks.errors import PlaceLost
-from batchlinks.places import Place, open_place
-from batchlinks.remote.place import RemotePlace
 from batchlinks.simulator import RunningSimulator
+from batchlinks.storage.folder import Place, open_place
+from batchlinks.storage.remote_folder import RemotePlace
 
 Command = Callable[..., Ended]
 

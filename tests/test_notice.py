@@ -12,7 +12,7 @@ from email import message_from_bytes, policy
 import pytest
 
 from batchlinks.errors import SettingsError
-from batchlinks.nightly import notice
+from batchlinks.nightly import message as notice
 
 TITLE = "batchlinks nightly 2026-11-25: all done (exit code 0)"
 BODY = "clinic: done. Run 0123456789ab: 1,200 rows, 1,198 linked\nplan: done <b>&</b>"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchlinks.roster.number_format import parse_format, shown_plainly
-from batchlinks.roster.table import CellKind
+from batchlinks.table import CellKind
 
 WHOLE = st.integers(0, 999_999_999_999_999)
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pacing import FixedWindows, paced
 
 from batchlinks.errors import Unreachable
-from batchlinks.healthex.gate import CALLS_IN_VAIN, Gate, Ticket, Troubles
-from batchlinks.healthex.pace import Pace
+from batchlinks.healthex.limiter import CALLS_IN_VAIN, Gate, Ticket, Troubles
+from batchlinks.healthex.rate_controller import Pace
 from batchlinks.simulator.faults import TokenBucket
 
 CLIENTS = 64

@@ -16,7 +16,7 @@ import rosters
 from msoffcrypto.format.ooxml import OOXMLFile
 from page import Page, csv_of, environment, served
 
-from batchlinks.settings import RunSettings
+from batchlinks.config.settings import RunSettings
 from batchlinks.simulator import RunningSimulator, Simulator, SimulatorOptions
 
 SAMPLE = Path(__file__).parent.parent / "sample_data" / "clinic_roster.xlsx"

@@ -29,7 +29,7 @@ def workers() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"batchlinks.web.worker" in path.read_bytes():
+            if b"batchlinks.web.job" in path.read_bytes():
                 found.append(int(path.parent.name))
         except OSError:
             continue

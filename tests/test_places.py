@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from batchlinks import places
 from batchlinks.errors import ExitCode, PlaceError, PlaceLost
-from batchlinks.places import Place, is_address, is_plain, open_place
+from batchlinks.storage import folder as places
+from batchlinks.storage.folder import Place, is_address, is_plain, open_place
 
 SFTP = pytest.param("sftp", marks=pytest.mark.needs("sshd"))
 

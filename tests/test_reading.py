@@ -14,8 +14,10 @@ import pytest
 from rosters import csv_table, raw_workbook, rows_of, text_cell, workbook
 
 from batchlinks.errors import RosterError, SettingsError
-from batchlinks.roster import ReadOptions, RosterBytes, read_roster, reading
-from batchlinks.roster.table import CellKind, Table
+from batchlinks.roster import read as reading
+from batchlinks.roster.read import read_roster
+from batchlinks.roster.source import ReadOptions, RosterBytes
+from batchlinks.table import CellKind, Table
 
 HEADER = ("MRN", "Name", "DOB")
 ANN = ["00123456", "Ann", "1980-01-31"]

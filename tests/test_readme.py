@@ -17,10 +17,10 @@ import results
 from conftest import PROJECT, Ended
 
 from batchlinks import BatchlinksError, __version__
-from batchlinks.cli import batchlinks
-from batchlinks.codes import ErrorCode, WarningCode
+from batchlinks.cli.main import batchlinks
+from batchlinks.config.settings import NightlySettings, ServeSettings, read_config
 from batchlinks.errors import ExitCode
-from batchlinks.settings import NightlySettings, ServeSettings, read_config
+from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.simulator import RunningSimulator
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from batchlinks.errors import BatchlinksError, SettingsError
-from batchlinks.results.release import Owner, Published, Release, SummaryKind, check_folder
+from batchlinks.results.publisher import Owner, Published, Release, SummaryKind, check_folder
 
 OURS = Owner("/rosters/patients.csv", "project-1")
 OTHER_ROSTER = Owner("/other/patients.csv", "project-1")
@@ -437,7 +437,7 @@ def test_a_folder_that_vanished_is_explained(tmp_path: Path) -> None:
 
 PUBLISH = """
 from pathlib import Path
-from batchlinks.results.release import Owner, Release
+from batchlinks.results.publisher import Owner, Release
 
 def publish(folder, content, suffixes, owner):
     with Release(Path(folder), "patients", owner) as release:

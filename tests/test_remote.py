@@ -22,14 +22,14 @@ from conftest import Ended
 from elsewhere import S3, BreakingLine, Sshd, free_port, sshd_running
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL
 
-from batchlinks import intake
 from batchlinks.errors import ExitCode, PlaceError, PlaceLost, SettingsError
-from batchlinks.places import Place, open_place
-from batchlinks.remote import store
-from batchlinks.remote.address import Address
-from batchlinks.remote.ssh import connect
-from batchlinks.roster import reading
+from batchlinks.pipeline import intake
+from batchlinks.roster import read as reading
 from batchlinks.simulator import RunningSimulator
+from batchlinks.storage import store
+from batchlinks.storage.address import Address
+from batchlinks.storage.folder import Place, open_place
+from batchlinks.storage.ssh import connect
 
 Command = Callable[..., Ended]
 LineTo = Callable[[int], BreakingLine]
@@ -209,7 +209,7 @@ def test_an_address_is_shown_without_what_lets_somebody_in(text: str, shown: str
 def test_without_the_extra_it_says_what_to_install(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, library: str
 ) -> None:
-    for module in [name for name in sys.modules if name.startswith("batchlinks.remote.")]:
+    for module in [name for name in sys.modules if name.startswith("batchlinks.storage.remote.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, library, None)
 
@@ -482,14 +482,14 @@ def broken(
 ) -> tuple[Place, Place, BreakingLine]:
     """A place by a line that breaks, the same by another that does not, and the line."""
     if request.param == "s3":
-        monkeypatch.setattr("batchlinks.remote.s3._ATTEMPTS", 1)  # the waits between them grow
+        monkeypatch.setattr("batchlinks.storage.s3._ATTEMPTS", 1)  # the waits between them grow
         s3 = request.getfixturevalue("s3")
         line, address = line_to(s3.port), s3.folder()
         whole = open_place(address)
         assert whole.entries() == []
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{line.port}")
         return open_place(address), whole, line
-    monkeypatch.setattr("batchlinks.remote.sftp._AHEAD", 1_000_000)  # so that a list is asked for more than once
+    monkeypatch.setattr("batchlinks.storage.sftp._AHEAD", 1_000_000)  # so that a list is asked for more than once
     sshd = request.getfixturevalue("sshd")
     line = line_to(sshd.port)
     sshd.known_as(line.port)
@@ -551,7 +551,7 @@ def test_a_line_that_breaks_while_a_list_is_asked_for_prints_nothing_of_its_own(
     sshd: Sshd, line_to: LineTo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a thread dies of is printed by Python itself, wherever it was started."""
-    monkeypatch.setattr("batchlinks.remote.sftp._ATTEMPTS", 1)
+    monkeypatch.setattr("batchlinks.storage.sftp._ATTEMPTS", 1)
     died: list[object] = []
     monkeypatch.setattr("threading.excepthook", died.append)
     (tmp_path / "patients.csv").write_bytes(MUCH)

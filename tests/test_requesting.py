@@ -17,7 +17,7 @@ from conftest import PROJECT, Ended
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from batchlinks.cli import main
+from batchlinks.cli.main import main
 from batchlinks.simulator import RunningSimulator, Simulator, SimulatorOptions
 from batchlinks.simulator.faults import ScriptItem
 

@@ -16,7 +16,7 @@ import results
 from conftest import Ended
 from rosters import workbook
 
-from batchlinks.results import workbook as workbook_writer
+from batchlinks.results import xlsx_writer as workbook_writer
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]

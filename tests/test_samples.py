@@ -13,7 +13,7 @@ import pytest
 import results
 from conftest import Ended
 
-from batchlinks.codes import ErrorCode
+from batchlinks.row_codes import ErrorCode
 from batchlinks.simulator import RunningSimulator
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"

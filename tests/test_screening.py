@@ -11,14 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchlinks.codes import ErrorCode, WarningCode
-from batchlinks.roster.id_column import IdColumn
-from batchlinks.roster.table import CellKind, Table
-from batchlinks.screening import Rules, Screened, screen
-from batchlinks.screening.column import read_column
-from batchlinks.screening.footer import FOOTER_WORDS, header_key, is_footer_beside, is_report_line
-from batchlinks.screening.identifier import clean, read_id
-from batchlinks.screening.people import dates, identity_columns, person
+from batchlinks.columns.id_column import IdColumn
+from batchlinks.patients.identifier import clean, read_id
+from batchlinks.patients.people import dates, identity_columns, person
+from batchlinks.row_codes import ErrorCode, WarningCode
+from batchlinks.screening.cells import read_column
+from batchlinks.screening.footers import FOOTER_WORDS, header_key, is_footer_beside, is_report_line
+from batchlinks.screening.result import Rules, Screened
+from batchlinks.screening.screen import screen
+from batchlinks.table import CellKind, Table
 
 CODES = {code.value: code for code in ErrorCode}
 MRN = IdColumn((0,), "MRN")

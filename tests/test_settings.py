@@ -7,8 +7,8 @@ import openpyxl
 import pytest
 from conftest import PROJECT, Ended
 
+from batchlinks.config.settings import Config, RunSettings, chosen_project, deployment, validated
 from batchlinks.errors import SettingsError
-from batchlinks.settings import Config, RunSettings, chosen_project, deployment, validated
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]

@@ -25,7 +25,7 @@ def after(program: str, *arguments: object) -> str:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    loaded = after("import sys; from batchlinks.cli import main; main(['--help']); print(*sys.modules)")
+    loaded = after("import sys; from batchlinks.cli.main import main; main(['--help']); print(*sys.modules)")
 
     assert "Get a HealthEx link" in loaded
     assert set(HEAVY).isdisjoint(loaded.splitlines()[-1].split())
@@ -39,7 +39,7 @@ def test_a_check_imports_neither_pandas_nor_an_http_client_and_dataframes_are_th
     program = """
 import sys
 import batchlinks
-from batchlinks.cli import main
+from batchlinks.cli.main import main
 
 main(["check", sys.argv[1]])
 print(*sys.modules)

@@ -18,7 +18,7 @@ from openpyxl.utils.escape import unescape
 from openpyxl.worksheet.worksheet import Worksheet
 from python_calamine import CalamineWorkbook
 
-from batchlinks.results.workbook import (
+from batchlinks.results.xlsx_writer import (
     CUT_MARK,
     MAX_CELL_LENGTH,
     MAX_ROWS,

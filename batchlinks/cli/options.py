@@ -1,4 +1,4 @@
-"""The options of the commands, made from the one table in `batchlinks.settings`."""
+"""The options of the commands, made from the one table in `batchlinks.config.settings`."""
 
 import os
 import sys
@@ -12,8 +12,7 @@ import click
 import cloup
 from click.core import ParameterSource
 
-from batchlinks.errors import SettingsError
-from batchlinks.settings import (
+from batchlinks.config.settings import (
     CONTRADICTIONS,
     Config,
     Group,
@@ -26,9 +25,10 @@ from batchlinks.settings import (
     option_of,
     read_config,
 )
+from batchlinks.errors import SettingsError
 
 if TYPE_CHECKING:
-    from batchlinks.intake import Source
+    from batchlinks.pipeline.intake import Source
 
 Decorator = Callable[[Any], Any]
 
@@ -247,8 +247,8 @@ def config_of(context: click.Context) -> Config:
 
 def source_of(roster: str, settings: RunSettings) -> "Source":
     """The roster that an argument names. Raises SettingsError or PlaceError for one elsewhere that cannot be fetched."""
-    from batchlinks.intake import source_named
-    from batchlinks.roster import RosterBytes
+    from batchlinks.pipeline.intake import source_named
+    from batchlinks.roster.source import RosterBytes
 
     if roster != "-":
         return source_named(roster, settings)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from batchlinks.codes import ErrorCode
+from batchlinks.row_codes import ErrorCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.arrow import places_among
+from batchlinks.arrow_memory import give_back, in_one_piece
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
-from batchlinks.matching import places_among
-from batchlinks.memory import give_back, in_one_piece
 
 _FLUSH_EVERY_S = 0.05
 _ROWS_AT_ONCE = 4_096

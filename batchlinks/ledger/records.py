@@ -16,7 +16,7 @@ EVERY = 0
 
 _ROWS_AT_ONCE = 16384
 _FOLDED = "lower(ltrim({}, '0'))"
-"""As `screening.identifier.fold`: what IDs share that differ only in case or leading zeros."""
+"""As `patients.identifier.fold`: what IDs share that differ only in case or leading zeros."""
 
 
 @dataclass(frozen=True, slots=True)

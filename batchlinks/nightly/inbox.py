@@ -16,8 +16,8 @@ from typing import Self
 from batchlinks.errors import PlaceError
 from batchlinks.logs import logger
 from batchlinks.nightly.tables import RosterTable, table_for
-from batchlinks.places import Entry, Place
-from batchlinks.roster import ENDINGS
+from batchlinks.roster.source import ENDINGS
+from batchlinks.storage.folder import Entry, Place
 
 WORKING, DONE, FAILED = "working", "done", "failed"
 

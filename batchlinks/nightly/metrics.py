@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batchlinks import __version__
 from batchlinks.errors import ExitCode
-from batchlinks.nightly.report import Night
-from batchlinks.places import open_place
+from batchlinks.nightly.outcome import Night
 from batchlinks.results.summary import Summary
+from batchlinks.storage.folder import open_place
 
 _PREFIX = "batchlinks_nightly_"
 _SUCCESS = "last_success_timestamp_seconds"

@@ -8,8 +8,8 @@ from datetime import time
 from fnmatch import fnmatchcase
 from typing import Any
 
+from batchlinks.config.settings import ROSTER_KEYS, Config, RunSettings, validated
 from batchlinks.errors import SettingsError
-from batchlinks.settings import ROSTER_KEYS, Config, RunSettings, validated
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Verdicts and links -> the files that people get."""

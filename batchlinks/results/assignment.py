@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from batchlinks.matching import places_among
-from batchlinks.screening import Screened
+from batchlinks.arrow import places_among
+from batchlinks.screening.result import Screened
 
 
 @dataclass(frozen=True, slots=True)

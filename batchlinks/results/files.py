@@ -10,15 +10,15 @@ import pyarrow as pa
 
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.logs import logger
-from batchlinks.results.delimited import write_csv
+from batchlinks.results.csv_writer import write_csv
 from batchlinks.results.protect import write_protected
+from batchlinks.results.publisher import Owner, Release
 from batchlinks.results.qr import qr_code
-from batchlinks.results.release import Owner, Release
-from batchlinks.results.sheets import pictured
+from batchlinks.results.reports import pictured
 from batchlinks.results.split import split
 from batchlinks.results.summary import Summary
-from batchlinks.results.workbook import MAX_HYPERLINKS, MAX_PICTURES, Sheet, TooManyRows, write_workbook
-from batchlinks.roster import RosterBytes
+from batchlinks.results.xlsx_writer import MAX_HYPERLINKS, MAX_PICTURES, Sheet, TooManyRows, write_workbook
+from batchlinks.roster.source import RosterBytes
 
 NO_FOLDER = "There is no folder to write to. Name one with --output-dir."
 """A roster that is no file of this computer has none of its own."""

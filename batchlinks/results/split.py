@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.columns.header_words import Sense, Standing, id_meaning, is_plain, senses_of, words_of
+from batchlinks.columns.id_column import IdColumn, column_letters, display_names
+from batchlinks.columns.sensitive import sample, share_matching, social_security_columns
 from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.patients.people import identity_columns
 from batchlinks.results.file_name import file_names
-from batchlinks.results.workbook import Sheet
+from batchlinks.results.xlsx_writer import Sheet
 from batchlinks.roster.header import clean_header
-from batchlinks.roster.header_words import Sense, Standing, id_meaning, is_plain, senses_of, words_of
-from batchlinks.roster.id_column import IdColumn, column_letters, display_names
-from batchlinks.roster.sensitive import sample, share_matching, social_security_columns
-from batchlinks.screening.people import identity_columns
 
 if TYPE_CHECKING:
-    from batchlinks.roster.table import Table
+    from batchlinks.table import Table
 
 MOST_FILES = 500
 _FEW = 30

@@ -1,6 +1,6 @@
 """The process that reads one roster: a request on standard input, the table on standard output.
 
-It is started by `batchlinks.roster.process`. It holds no secret but a workbook's password, which arrives with the
+It is started by `batchlinks.roster.child_process`. It holds no secret but a workbook's password, which arrives with the
 request, and it dies at its memory limit rather than take the machine along.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from batchlinks.errors import RosterError, SettingsError
-from batchlinks.roster import ReadOptions
 from batchlinks.roster.file_kind import FileKind, file_kind
 from batchlinks.roster.guard import limit_memory
+from batchlinks.roster.source import ReadOptions
 from batchlinks.roster.transfer import TableWriter
 from batchlinks.without_pandas import leave_pandas_out
 
@@ -50,16 +50,16 @@ def _serve(source: IO[bytes], writer: TableWriter) -> None:
     sha256 = hashlib.sha256(content).hexdigest()
     kind, content = file_kind(name, content, password=options.password)
     if kind is FileKind.TEXT:
-        from batchlinks.roster.delimited import read_delimited
+        from batchlinks.roster.csv_reader import read_delimited
 
         limit_memory(3 * len(content))
         facts = read_delimited(name, content, options, writer)
     elif kind is FileKind.ODS:
-        from batchlinks.roster.opendocument import read_opendocument
+        from batchlinks.roster.ods_reader import read_opendocument
 
         facts = read_opendocument(name, content, options, writer)
     else:
-        from batchlinks.roster.workbook import read_workbook
+        from batchlinks.roster.workbook_reader import read_workbook
 
         facts = read_workbook(name, content, kind, options, writer)
     writer.finish(replace(facts, sha256=sha256))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from batchlinks.codes import ErrorCode
-from batchlinks.roster.header_words import key
-from batchlinks.roster.table import Table
+from batchlinks.columns.header_words import key
+from batchlinks.row_codes import ErrorCode
+from batchlinks.table import Table
 
 COLUMNS = ("error_row", "error_code", "error_action", "error_message", "kept_row")
 """What the report adds in front of the roster's own columns."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from batchlinks.columns.header_words import key
 from batchlinks.errors import RosterError, SettingsError
-from batchlinks.roster.header_words import key
 
 PREVIEW_ROWS = 200
 """Rows that the decision is made on."""

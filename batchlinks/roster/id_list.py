@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from batchlinks.columns.id_column import IdColumn, IdColumnUndecided, choose_id_column
 from batchlinks.errors import RosterError, SettingsError
-from batchlinks.roster import ReadOptions, RosterBytes, read_roster
-from batchlinks.roster.id_column import IdColumn, IdColumnUndecided, choose_id_column
-from batchlinks.roster.table import CellKind, Table
+from batchlinks.roster.read import read_roster
+from batchlinks.roster.source import ReadOptions, RosterBytes
+from batchlinks.table import CellKind, Table
 
 
 def read_id_list(source: Path | RosterBytes, *, id_column: str | None = None) -> list[tuple[int, str, int]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from batchlinks.roster.table import CellKind
+from batchlinks.table import CellKind
 
 # Formats with a number below 164 need no definition in the file (ECMA-376, part 1, 18.8.30). Those that depend
 # on the language of the program (5-8, 23-36, 41-44, 50-81) are left out on purpose: they are unreadable.

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError, SettingsError
-from batchlinks.roster import ReadOptions
 from batchlinks.roster.header import (
     NoHeader,
     PreviewRow,
@@ -15,7 +15,7 @@ from batchlinks.roster.header import (
     no_table,
     start_at_row,
 )
-from batchlinks.roster.id_column import possible_id_headers
+from batchlinks.roster.source import ReadOptions
 
 ERRORS_SHEET = "Errors"
 DUPLICATES_SHEET = "Duplicates"

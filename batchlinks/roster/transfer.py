@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.roster.sheet_choice import SheetUndecided
-from batchlinks.roster.table import CellKind, Table
+from batchlinks.table import CellKind, Table
 
 BATCH_ROWS = 4_096
 """Rows that are held as Python objects at a time."""

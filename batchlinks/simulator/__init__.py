@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING
 
-from batchlinks.simulator.options import SimulatorOptions
+from batchlinks.simulator.behavior import SimulatorOptions
 
 if TYPE_CHECKING:
     from batchlinks.simulator.server import Call, RunningSimulator, Simulator

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from batchlinks.errors import SettingsError
-from batchlinks.simulator.options import SimulatorOptions
+from batchlinks.simulator.behavior import SimulatorOptions
 
 
 class Fault(StrEnum):

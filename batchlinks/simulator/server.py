@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from batchlinks.errors import SettingsError
+from batchlinks.simulator.behavior import SimulatorOptions
 from batchlinks.simulator.faults import ScriptItem, carries_link, parse_step
-from batchlinks.simulator.options import SimulatorOptions
 from batchlinks.simulator.service import Call, Service
 
 __all__ = ["Call", "RunningSimulator", "Simulator", "new_event_loop"]

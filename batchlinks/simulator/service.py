@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
-from batchlinks.simulator.answers import HTML, JSON, LOGIN_PAGE, TEXT, CutOff, answer, problem, truncated
+from batchlinks.simulator.behavior import SimulatorOptions
 from batchlinks.simulator.faults import (
     HONEST,
     Answer,
@@ -34,9 +34,9 @@ from batchlinks.simulator.faults import (
     draw,
     retry_after,
 )
-from batchlinks.simulator.links import LinkMaker
-from batchlinks.simulator.options import SimulatorOptions
-from batchlinks.simulator.tokens import Token, TokenIssuer
+from batchlinks.simulator.http_answers import HTML, JSON, LOGIN_PAGE, TEXT, CutOff, answer, problem, truncated
+from batchlinks.simulator.link_maker import LinkMaker
+from batchlinks.simulator.token_issuer import Token, TokenIssuer
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path, not a password
 MAX_BODY = 16 * 1024

@@ -10,8 +10,8 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from batchlinks.config.settings import CONTRADICTIONS, RunSettings, flag, option_of, validated
 from batchlinks.errors import SettingsError
-from batchlinks.settings import CONTRADICTIONS, RunSettings, flag, option_of, validated
 
 _THE_SERVERS_OWN = frozenset({"no_ledger", "ledger_keep_days", "share_with_group", "cluster", "workers"})
 """The ledger is everybody's, and without it a run could not be taken up again; whom files and calls are shared with is for IT

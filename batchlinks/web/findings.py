@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from batchlinks.codes import WarningCode
-from batchlinks.results.workbook import Sheet
-from batchlinks.roster.id_column import IdColumn
-from batchlinks.roster.sensitive import social_security_columns
-from batchlinks.roster.table import Table
-from batchlinks.screening import in_words
+from batchlinks.columns.id_column import IdColumn
+from batchlinks.columns.sensitive import social_security_columns
+from batchlinks.results.xlsx_writer import Sheet
+from batchlinks.row_codes import WarningCode
+from batchlinks.screening.result import in_words
+from batchlinks.table import Table
 from batchlinks.web.fields import in_page_words
 
 _ROWS_SHOWN = 8

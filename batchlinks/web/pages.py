@@ -12,10 +12,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from batchlinks import __version__
-from batchlinks.codes import Action, ErrorCode
 from batchlinks.errors import ExitCode
+from batchlinks.row_codes import Action, ErrorCode
 from batchlinks.web.access import NOTICE_STYLE
-from batchlinks.web.api import TheRuns, TheUpload, TheUser
+from batchlinks.web.endpoints import TheRuns, TheUpload, TheUser
 from batchlinks.web.fields import SETTABLE
 from batchlinks.web.runs import Run, Runs
 from batchlinks.web.uploads import Upload

@@ -16,14 +16,14 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, Field
 
-from batchlinks import audit
+from batchlinks.config.settings import Config, RunSettings, chosen_project
 from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.logs import logger
-from batchlinks.settings import Config, RunSettings, chosen_project
+from batchlinks.pipeline import audit
 from batchlinks.web.fields import effective, in_page_words, merged
-from batchlinks.web.line import Line, killed, started
+from batchlinks.web.job import Task
+from batchlinks.web.job_queue import Line, killed, started
 from batchlinks.web.uploads import Upload, Uploads
-from batchlinks.web.worker import Task
 
 _DAY_S = 86_400.0
 _CHECK_S = 90.0

@@ -24,10 +24,10 @@ from typing import IO, Any
 
 from filelock import Timeout
 
-from batchlinks.durable import private
 from batchlinks.errors import BatchlinksError
-from batchlinks.locks import acquire, release
-from batchlinks.places import LocalPlace
+from batchlinks.storage.folder import LocalPlace
+from batchlinks.storage.locks import acquire, release
+from batchlinks.storage.private_files import private
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST_NAME = 150

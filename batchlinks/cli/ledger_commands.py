@@ -1,0 +1,540 @@
+"""`batchlinks ledger` and what it does: show, withdraw, restore, forget, export."""
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+import cloup
+from click.core import ParameterSource
+
+from batchlinks.cli.options import SPEECH, config_of, variable
+from batchlinks.cli.terminal import somebody_watches, speak
+from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
+from batchlinks.plural import counted
+
+if TYPE_CHECKING:
+    from batchlinks.ledger import Known, Project, Records, Withdrawal
+
+_NO_ARGUMENT = (
+    "A patient ID is never part of a command, since every program on this computer can read it there and the shell keeps it. "
+    "Leave it out: it is asked for, or read from standard input or --ids FILE."
+)
+
+_EXIT_CODES = (
+    "Exit codes: 0 done; 1 batchlinks or this computer failed; 2 the command, the ledger or a list cannot be used, and nothing "
+    "was changed; 3 done, and some IDs are not known (show) or were not withdrawn (restore)."
+)
+
+
+# --- options --------------------------------------------------------------------------------------------------
+
+_LEDGER = cloup.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    envvar=variable("ledger"),
+    metavar="PATH",
+    help="Where the links already made are recorded.",
+)
+_ONE_PROJECT = [
+    # Not read from the environment or batchlinks.toml: what is meant for runs must not narrow a withdrawal unseen.
+    cloup.option("--project-id", "only_id", metavar="ID", help="This project only; else all of them."),
+    cloup.option(
+        "--project",
+        "only_named",
+        metavar="NAME",
+        help="The same by a name from a [[project]] table in batchlinks.toml.",
+    ),
+]
+_IDS = cloup.option(
+    "--ids",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="List with the patient IDs; else from standard input, or asked for.",
+)
+_YES = cloup.option("--yes", is_flag=True, help="Do not ask before forgetting.")
+
+
+def _refuse(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> None:
+    if given:
+        raise SettingsError(_NO_ARGUMENT)
+
+
+_NO_IDS_HERE = click.argument(
+    "external_ids", nargs=-1, expose_value=False, callback=_refuse, metavar="", type=click.UNPROCESSED
+)
+
+
+def _options(*more: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for option in reversed([*more, _LEDGER, *SPEECH]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+class _LedgerGroup(cloup.Group):
+    """Whatever stands in a command's place and is none may be an ID: it is not repeated."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(context, args[0]) is None:
+            raise SettingsError(f"`batchlinks ledger` knows {', '.join(self.commands)}. {_NO_ARGUMENT}")
+        return super().resolve_command(context, args)
+
+
+def _place(context: click.Context, ledger: Path | None) -> Path:
+    """Where the ledger is: as the command says, or what stands before it (`batchlinks ledger --ledger PATH show`)."""
+    from batchlinks.config.paths import default_ledger
+
+    outer = context.parent.params.get("ledger") if context.parent is not None else None
+    if outer is not None and context.get_parameter_source("ledger") is not ParameterSource.COMMANDLINE:
+        ledger = outer
+    return ledger or default_ledger(os.environ)
+
+
+def _speak(log_format: Any, *, quiet: bool, verbose: bool) -> None:
+    from batchlinks.without_pandas import leave_pandas_out
+
+    speak(log_format, quiet=quiet, verbose=verbose)
+    leave_pandas_out()
+
+
+# --- the commands ---------------------------------------------------------------------------------------------
+
+
+@cloup.group(cls=_LedgerGroup, invoke_without_command=True, epilog=_EXIT_CODES)
+@_options()
+@cloup.pass_context
+def ledger(context: click.Context, /, ledger: Path | None, log_format: Any, quiet: bool, verbose: bool) -> int | None:
+    """See and change which links were made already.
+
+    Alone it counts them, by project and day. Patient IDs are asked for, read from standard input or from a file; they
+    are never part of a command.
+    """
+    if context.invoked_subcommand is not None:
+        return None
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.ledger import Records
+
+    with Records(_place(context, ledger)) as records:
+        for line in _counts(records, _names(context)):
+            click.echo(line)
+    return ExitCode.DONE
+
+
+@cloup.command(epilog=_EXIT_CODES)
+@_NO_IDS_HERE
+@_options(_IDS, *_ONE_PROJECT)
+@cloup.pass_context
+def show(
+    context: click.Context,
+    /,
+    ids: Path | None,
+    only_id: str | None,
+    only_named: str | None,
+    ledger: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Show the link of a patient.
+
+    With it: since when, handed out or not, withdrawn or not.
+    """
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.ledger import Records
+
+    wanted = _wanted(ids, otherwise="so its link cannot be looked up")
+    with Records(_place(context, ledger)) as records:
+        project, known_project = _chosen(context, records, only_id, only_named)
+        found = _by_id(records.links(project, wanted)) if known_project else {}
+        withdrawn = _by_id(records.withdrawals(project, wanted, alike=True))
+        missing = [one for one in wanted if one not in found]
+        alike = records.alike(project, missing) if missing and known_project else []
+    names = _names(context)
+    for external_id in wanted:
+        for line in _shown(external_id, found.get(external_id, []), withdrawn, alike, names):
+            click.echo(line)
+    _note(context, "show", ledger, _project_word(only_id, only_named), count=len(wanted))
+    return ExitCode.DONE_WITH_ERRORS if missing else ExitCode.DONE
+
+
+@cloup.command(epilog=_EXIT_CODES)
+@_NO_IDS_HERE
+@_options(_IDS, *_ONE_PROJECT)
+@cloup.pass_context
+def withdraw(
+    context: click.Context,
+    /,
+    ids: Path | None,
+    only_id: str | None,
+    only_named: str | None,
+    ledger: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Neither ask for patients nor hand them out.
+
+    Holds in every project, also those to come, unless one is named; and for IDs too that differ only in capital letters
+    or leading zeros.
+    """
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.ledger import Records
+
+    wanted = _wanted(ids, otherwise="so somebody who is to be left alone might not be; nobody was withdrawn")
+    with Records(_place(context, ledger), make=True) as records:
+        project, _ = _chosen(context, records, only_id, only_named, make=True)
+        new = records.withdraw(project, wanted)
+        unknown = len(wanted) - len(_by_id(records.links(project, wanted)))
+    where = _project_word(only_id, only_named)
+    _note(context, "withdraw", ledger, where, count=new)
+    said = [f"Withdrawn in {where}: {counted(new, 'patient')}."]
+    if new < len(wanted):
+        said.append(f"{counted(len(wanted) - new, 'patient')} had been withdrawn before.")
+    if unknown:
+        said.append(f"{counted(unknown, 'of these IDs has', 'of these IDs have')} no link so far, and will get none.")
+    _tell(" ".join(said), quiet=quiet)
+    return ExitCode.DONE
+
+
+@cloup.command(epilog=_EXIT_CODES)
+@_NO_IDS_HERE
+@_options(_IDS, *_ONE_PROJECT)
+@cloup.pass_context
+def restore(
+    context: click.Context,
+    /,
+    ids: Path | None,
+    only_id: str | None,
+    only_named: str | None,
+    ledger: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Undo a withdrawal, in every project unless one is named."""
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.ledger import Records
+    from batchlinks.logs import logger
+    from batchlinks.screening.result import in_words
+
+    wanted = _wanted(ids, otherwise="so nobody was restored")
+    with Records(_place(context, ledger)) as records:
+        project, _ = _chosen(context, records, only_id, only_named)
+        restored = records.restore(project, wanted) if project or not (only_id or only_named) else set()
+        held = {each.external_id for each in records.withdrawals(project, wanted, alike=True)}
+    where = _project_word(only_id, only_named)
+    _note(context, "restore", ledger, where, count=len(restored))
+    left = [row for one, row in wanted.items() if one not in restored]
+    if left:
+        logger().warning(f"Not withdrawn in {where} under this very ID: row {in_words(left, most=20)}.", rows=left)
+    if held:
+        logger().warning(
+            f"Still held back: {counted(len(held), 'withdrawal')} in every project, or of an ID that differs only in capital "
+            "letters or leading zeros. `batchlinks ledger show` tells which."
+        )
+    _tell(f"Restored in {where}: {counted(len(restored), 'patient')}.", quiet=quiet)
+    return ExitCode.DONE_WITH_ERRORS if left else ExitCode.DONE
+
+
+@cloup.command(epilog=_EXIT_CODES)
+@_NO_IDS_HERE
+@_options(
+    cloup.option(
+        "--older-than",
+        "days",
+        type=click.IntRange(0, 36_500),
+        metavar="DAYS",
+        help="Links issued at least so long ago.",
+    ),
+    _IDS,
+    *_ONE_PROJECT,
+    _YES,
+)
+@cloup.pass_context
+def forget(
+    context: click.Context,
+    /,
+    days: int | None,
+    ids: Path | None,
+    only_id: str | None,
+    only_named: str | None,
+    yes: bool,
+    ledger: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Delete links for good.
+
+    By age, by project, or by a list; what is said together has to hold together. Who was withdrawn stays withdrawn.
+    """
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    if days is None and ids is None and not (only_id or only_named):
+        raise SettingsError(
+            "What is to be forgotten? Say --older-than DAYS, --project-id ID, --project NAME or --ids FILE."
+        )
+    from batchlinks.ledger import Records
+
+    wanted = None if ids is None else _wanted(ids, otherwise="so nothing was forgotten")
+    where = _project_word(only_id, only_named)
+    with Records(_place(context, ledger)) as records:
+        project, known_project = _chosen(context, records, only_id, only_named)
+        number = records.count(project, older_than_days=days, external_ids=wanted) if known_project else 0
+        if number:
+            _agree(
+                f"Forget {counted(number, 'link')} of {where} for good? HealthEx is asked again for patients who come again.",
+                yes,
+            )
+            number = records.forget(project, older_than_days=days, external_ids=wanted)
+    _note(context, "forget", ledger, where, count=number, older_than_days=days)
+    _tell(f"Forgotten in {where}: {counted(number, 'link')}.", quiet=quiet)
+    return ExitCode.DONE
+
+
+@cloup.command(epilog=_EXIT_CODES)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default=Path("-"), metavar="[FILE]")
+@_options(*_ONE_PROJECT)
+@cloup.pass_context
+def export(
+    context: click.Context,
+    /,
+    file: Path,
+    only_id: str | None,
+    only_named: str | None,
+    ledger: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Write the ledger as CSV.
+
+    All links and withdrawals, to a new file or to standard output.
+    """
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.ledger import Records
+
+    with Records(_place(context, ledger)) as records:
+        project, known_project = _chosen(context, records, only_id, only_named)
+        if not known_project:
+            raise SettingsError("The ledger has no such project.")
+        with _new_file(file) as stream:
+            number = _export(records, project, stream)
+    _note(context, "export", ledger, _project_word(only_id, only_named), count=number)
+    if file != Path("-"):
+        _tell(f"Exported {counted(number, 'row')} to {file}. They hold patient IDs and links.", quiet=quiet)
+    return ExitCode.DONE
+
+
+for _command in (show, withdraw, restore, forget, export):
+    ledger.add_command(_command)
+
+
+# --- what they are told ---------------------------------------------------------------------------------------
+
+
+def _wanted(ids: Path | None, *, otherwise: str) -> Mapping[str, int]:
+    """The IDs that are meant, cleaned as in screening, each with its row in the list. Raises SettingsError or RosterError."""
+    from batchlinks.pipeline.intake import ids_listed
+    from batchlinks.roster.source import RosterBytes
+
+    if ids is not None and ids != Path("-"):
+        if not ids.is_file():
+            raise SettingsError("--ids does not name a file that is there.")  # it may be an ID: it is not repeated
+        wanted = ids_listed(ids, otherwise=otherwise)
+    else:
+        if ids is None and sys.stdin.isatty():
+            typed = click.prompt("Patient ID", err=True, type=str).encode()
+        else:
+            typed = sys.stdin.buffer.read()
+        wanted = ids_listed(RosterBytes("standard input", typed), otherwise=otherwise) if typed.strip() else {}
+    if not wanted:
+        raise SettingsError(
+            "No patient ID was given, so nothing was done. Pipe the IDs in, one a line, or use --ids FILE."
+        )
+    return wanted
+
+
+def _chosen(
+    context: click.Context, records: "Records", only_id: str | None, only_named: str | None, *, make: bool = False
+) -> "tuple[Project | None, bool]":
+    """The project that the command names, None for all of them; and whether the ledger knows it."""
+    from batchlinks.config.settings import RunSettings, chosen_project, deployment
+
+    if only_id and only_named:
+        raise SettingsError("--project and --project-id contradict each other. Give one of them.")
+    if not only_id and not only_named:
+        return None, True
+    project_id = str(chosen_project(RunSettings(project_id=only_id, project=only_named), config_of(context), {}))
+    api = deployment(os.environ).api_url
+    project = records.new_project(api, project_id) if make else records.project(api, project_id)
+    return project, project is not None
+
+
+def _project_word(only_id: str | None, only_named: str | None) -> str:
+    named = only_named or only_id
+    return f"project {named}" if named else "every project"
+
+
+def _names(context: click.Context) -> Mapping[str, str]:
+    """Project ID -> the name that batchlinks.toml gives it."""
+    return {project_id: name for name, project_id in config_of(context).projects.items()}
+
+
+def _agree(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not somebody_watches():
+        raise SettingsError("Nothing was forgotten: nobody is there to be asked. Say --yes if it is meant.")
+    if not click.confirm(question, err=True, default=False):
+        raise SettingsError("Nothing was forgotten, as you wished.")
+
+
+# --- what they say --------------------------------------------------------------------------------------------
+
+
+def _tell(line: str, *, quiet: bool) -> None:
+    if not quiet:
+        click.echo(line)
+
+
+def _note(context: click.Context, event: str, ledger: Path | None, project: str, *, count: int, **more: Any) -> None:
+    """For the audit log: who did it, when, to how many; no ID."""
+    from batchlinks.config.paths import data_folder
+    from batchlinks.pipeline import audit
+
+    place = str(_place(context, ledger))
+    try:
+        audit.note(data_folder(os.environ), event, command="ledger", ledger=place, scope=project, count=count, **more)
+    except BatchlinksError as error:
+        raise BatchlinksError(f"It was done ({event}: {count:,}). {error}") from error
+
+
+def _counts(records: "Records", names: Mapping[str, str]) -> Iterator[str]:
+    days = records.days()
+    withdrawn = records.withdrawals(None)
+    for project in dict.fromkeys(day.project for day in days):
+        its_own = [day for day in days if day.project == project]
+        yield f"{_project(project, names)}: {counted(sum(day.links for day in its_own), 'link')}"
+        for day in its_own:
+            yield f"  {day.day}  {day.links:>9,} issued  {day.handed_out:>9,} of them handed out"
+    yield (
+        f"{counted(sum(day.links for day in days), 'link')} in {counted(len({day.project for day in days}), 'project')}; "
+        f"{counted(len({each.external_id for each in withdrawn}), 'patient')} withdrawn. Days are those of UTC."
+    )
+
+
+def _project(project: "Project", names: Mapping[str, str]) -> str:
+    from batchlinks.config.settings import DEFAULT_API_URL
+
+    name = names.get(project.project_id)
+    where = "" if project.api == DEFAULT_API_URL else f" at {project.api}"
+    return f"Project {project.project_id}{f' ({name})' if name else ''}{where}"
+
+
+def _shown(
+    external_id: str,
+    links: "Sequence[Known]",
+    withdrawn: "Mapping[str, Sequence[Withdrawal]]",
+    alike: Sequence[str],
+    names: Mapping[str, str],
+) -> Iterator[str]:
+    from batchlinks.patients.identifier import fold
+
+    held = [each for one, several in withdrawn.items() if fold(one) == fold(external_id) for each in several]
+    yield external_id
+    for known in links:
+        yield f"  {_project(known.project, names)}"
+        yield f"    link        {known.link}"
+        yield f"    issued      {_when(known.issued_at, known.issued_by)}"
+        yield f"    handed out  {_when(known.handed_out_at, known.handed_out_by)}"
+        here = [each for each in held if each.project in (None, known.project)]
+        yield f"    withdrawn   {_held(here, external_id, names)}"
+    if not links:
+        yield "  no link"
+        others = [one for one in alike if fold(one) == fold(external_id)]
+        if others:
+            yield f"  but there is one that differs only in capital letters or leading zeros: {', '.join(others)}"
+        if held:
+            yield f"  withdrawn   {_held(held, external_id, names)}"
+
+
+def _when(moment: str | None, run_id: str | None) -> str:
+    if moment is None:
+        return "not yet"
+    return f"{moment[:10]} {moment[11:16]} UTC{f', run {run_id}' if run_id else ''}"
+
+
+def _held(withdrawals: "Sequence[Withdrawal]", external_id: str, names: Mapping[str, str]) -> str:
+    said = []
+    for each in withdrawals:
+        where = "in every project" if each.project is None else f"in {_project(each.project, names)}"
+        under = "" if each.external_id == external_id else f", as {each.external_id}"
+        said.append(f"{_when(each.withdrawn_at, None)}, {where}{under}")
+    return "; ".join(said) or "no"
+
+
+def _by_id(records: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for record in records:
+        found.setdefault(record.external_id, []).append(record)
+    return found
+
+
+# --- export ---------------------------------------------------------------------------------------------------
+
+_COLUMNS = ("external_id", "project_id", "api", "link", "issued_at", "handed_out_at", "withdrawn_at")
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A file that was not there, its owner's alone, gone again if it cannot be finished; or standard output."""
+    if path == Path("-"):
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise SettingsError(f"{path} is there already, and is left as it is. Give another name.") from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}). Give another name.") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise BatchlinksError(f"{path} could not be written ({error.strerror}), and is gone again.") from error
+        raise
+
+
+def _export(records: "Records", project: "Project | None", stream: TextIO) -> int:
+    """A row for each link, and for each withdrawal of an ID without one. Returns how many."""
+    withdrawals = _by_id(records.withdrawals(project))
+    writer = csv.writer(stream, lineterminator="\r\n")
+    writer.writerow(_COLUMNS)
+    number = 0
+    seen: set[tuple[str, str | None]] = set()
+    for known in records.links(project):
+        here = [each for each in withdrawals.get(known.external_id, ()) if each.project in (None, known.project)]
+        seen.update((each.external_id, each.project and each.project.project_id) for each in here)
+        withdrawn_at = min((each.withdrawn_at for each in here), default="")
+        whose = (known.external_id, known.project.project_id, known.project.api)
+        writer.writerow((*whose, known.link, known.issued_at, known.handed_out_at or "", withdrawn_at))
+        number += 1
+    for withdrawal in (each for several in withdrawals.values() for each in several):
+        place = withdrawal.project
+        if (withdrawal.external_id, place and place.project_id) not in seen:
+            whose = (withdrawal.external_id, place.project_id if place else "", place.api if place else "")
+            writer.writerow((*whose, "", "", "", withdrawal.withdrawn_at))
+            number += 1
+    return number

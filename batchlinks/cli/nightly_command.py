@@ -1,0 +1,51 @@
+"""`batchlinks nightly`."""
+
+from dataclasses import fields
+from typing import Any
+
+import click
+import cloup
+
+from batchlinks.cli.options import config_of, nightly_options, run_settings
+from batchlinks.cli.terminal import progress, speak
+from batchlinks.config.settings import NightlySettings
+from batchlinks.errors import ExitCode
+from batchlinks.without_pandas import leave_pandas_out
+
+_EXIT_CODES = (
+    "Exit codes: the first of 1, 4, 5, 130, 2, 3, 0 that occurred. 0 all done, or another nightly is at work; 1 batchlinks or "
+    "this computer failed; 2 a list, a setting or the inbox cannot be used; 3 done, and there are rows to fix or a list is "
+    "missing; 4 HealthEx refused the credentials or a project; 5 HealthEx could not be reached, or another nightly takes "
+    "too long; 130 interrupted."
+)
+
+
+@cloup.command(epilog=_EXIT_CODES)
+@nightly_options
+@cloup.pass_context
+def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Take every new patient list in the inbox, once.
+
+    Results go to the outbox. Meant for a timer: it asks nothing and guesses nothing.
+    """
+    speak(log_format, quiet=quiet, verbose=verbose)
+    leave_pandas_out()
+    from batchlinks import arrow_memory as memory
+    from batchlinks.logs import logger
+    from batchlinks.nightly.night import run_night
+    from batchlinks.pipeline import run as batch
+    from batchlinks.signals import Interruption
+
+    memory.keep_small()
+    settings = NightlySettings(**{entry.name: options.pop(entry.name) for entry in fields(NightlySettings)})
+    interruption = Interruption()
+    around = batch.Surroundings(
+        config=config_of(context), progress=progress(log_format, quiet=quiet), interruption=interruption
+    )
+    with interruption.installed():
+        night = run_night(settings, lambda table: run_settings(context, options, table), around)
+    for problem in night.problems:
+        logger().error(problem, exit_code=int(night.exit_code))
+    if not quiet:
+        click.echo(night.last_line(str(settings.outbox)))
+    return ExitCode(night.exit_code)

@@ -1,0 +1,97 @@
+"""`batchlinks run`, `check` and `demo`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import cloup
+
+from batchlinks.cli.options import EXIT_CODES, check_options, config_of, run_options, run_settings, source_of
+from batchlinks.cli.prestart import head_start
+from batchlinks.cli.terminal import ask_person, progress, somebody_watches, speak, told
+from batchlinks.errors import ExitCode
+
+
+@cloup.command(epilog=EXIT_CODES)
+@cloup.argument(
+    "roster",
+    metavar="ROSTER",
+    help="The patient list: CSV or spreadsheet, or its address (s3://, sftp://); - for CSV on standard input.",
+)
+@run_options
+@cloup.pass_context
+def run(
+    context: click.Context, /, roster: str, yes: bool, log_format: Any, quiet: bool, verbose: bool, **options: Any
+) -> int:
+    """Get the links: from your patient list to a workbook."""
+    with head_start():
+        speak(log_format, quiet=quiet, verbose=verbose)
+        from batchlinks.pipeline import run as batch
+        from batchlinks.signals import Interruption
+
+        settings = run_settings(context, options)
+        source = source_of(roster, settings)
+        interruption = Interruption()
+        around = batch.Surroundings(
+            config=config_of(context),
+            progress=progress(log_format, quiet=quiet),
+            confirm=ask_person if not yes and somebody_watches() else lambda _: True,
+            interruption=interruption,
+            tell=lambda report: told(report, quiet=quiet),
+        )
+        with interruption.installed():
+            return batch.run(source, settings, around).exit_code
+
+
+@cloup.command(epilog=EXIT_CODES)
+@cloup.argument("roster", metavar="[ROSTER]", required=False, help="The patient list; not needed with --connect.")
+@check_options
+@cloup.pass_context
+def check(
+    context: click.Context,
+    /,
+    roster: str | None,
+    connect: bool,
+    yes: bool,  # noqa: ARG001 nothing is sent
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> int:
+    """Look at the list only: what would be sent or refused.
+
+    Asks HealthEx for nothing, and needs no account.
+    """
+    speak(log_format, quiet=quiet, verbose=verbose)
+    if roster is None and not connect:
+        raise click.MissingParameter(ctx=context, param=context.command.params[0])
+    settings = run_settings(context, options)
+    if connect:
+        from batchlinks.healthex.preflight import try_connection
+
+        try_connection(timeout_s=settings.timeout, say=(lambda _: None) if quiet else click.echo)
+        if roster is None:
+            return ExitCode.DONE
+    with head_start():
+        from batchlinks.pipeline import run as batch
+
+        source = source_of(str(roster), settings)
+        return told(batch.check(source, settings, batch.Surroundings(config=config_of(context))), quiet=quiet)
+
+
+@cloup.command(epilog=EXIT_CODES)
+@cloup.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    default=Path("demo_output"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the results.",
+)
+def demo(output_dir: Path) -> int:
+    """See it work, with invented patients and no account."""
+    speak("text", quiet=False, verbose=False)
+    with head_start():
+        from batchlinks.cli.demo import run_demo
+
+        return told(run_demo(output_dir, progress=progress("text", quiet=False)), quiet=False)

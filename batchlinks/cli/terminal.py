@@ -1,0 +1,124 @@
+"""What a person sees of a command: standard error, the question before it sends, and the last line."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchlinks.errors import BatchlinksError
+from batchlinks.plural import counted
+from batchlinks.row_codes import ErrorCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from batchlinks.pipeline.run import Plan, Report
+    from batchlinks.progress import Progress
+
+_speaking = False
+
+
+def speak(log_format: Any, *, quiet: bool, verbose: bool) -> None:
+    """Settle how standard error is written."""
+    from batchlinks import logs
+
+    global _speaking
+    _speaking = True
+    logs.configure(log_format, "quiet" if quiet else "verbose" if verbose else "normal")
+
+
+def is_speaking() -> bool:
+    """Whether it is settled how standard error is written."""
+    return _speaking
+
+
+def be_silent() -> None:
+    """For the next command in this process, or a program that uses batchlinks beside it."""
+    global _speaking
+    if _speaking:
+        from batchlinks import logs
+
+        logs.forget()
+        _speaking = False
+
+
+def somebody_watches() -> bool:
+    """Whether there is a person who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def progress(log_format: str, *, quiet: bool) -> "Progress":
+    """A bar for those who watch, lines for those who do not."""
+    from batchlinks.logs import logger
+    from batchlinks.progress import Bar, Lines, Silent
+
+    if quiet:
+        return Silent()
+    if sys.stderr.isatty() and log_format == "text":
+        return Bar(sys.stderr)
+    return Lines(logger().info)
+
+
+def ask_person(plan: "Plan") -> bool:
+    """Say what will be sent where, and ask whether that is right."""
+    lines = [
+        "",
+        f"  Patient list   {plan.roster}: {plan.rows:,} rows, patient ID in {plan.id_column}",
+        f"  Without a link {plan.refused:,} rows to fix, {plan.duplicates:,} duplicates",
+        f"  Links known    {plan.known:,}",
+        f"  To be sent     {plan.to_send:,} patient IDs, and nothing else, to {plan.host}",
+        f"  Project        {plan.project_id}",
+        "",
+    ]
+    if plan.cluster:
+        lines.insert(-1, f"  Calls made by  the workers of {plan.cluster}, which see patient IDs and links")
+    if plan.refresh:
+        lines.insert(-1, "  --refresh asks again for all: links that patients were sent before may stop working.")
+    click.echo("\n".join(lines), err=True)
+    return plan.to_send == 0 or click.confirm("Send?", err=True, default=False)
+
+
+def told(report: "Report", *, quiet: bool) -> int:
+    """Say what happened and where the files are: for a person, as the last line.
+
+    Raises BatchlinksError where standard output takes nothing; that nobody reads it any more is nobody's loss.
+    """
+    from batchlinks.logs import logger
+
+    if report.stopped_by is not None:
+        logger().error(str(report.stopped_by), exit_code=int(report.exit_code))
+    if not quiet:
+        try:
+            click.echo(last_line(report))
+        except BrokenPipeError:
+            pass
+        except OSError as error:
+            raise BatchlinksError(
+                f"The results are in place, but nothing can be said on standard output ({error.strerror})."
+            ) from error
+    return report.exit_code
+
+
+def last_line(report: "Report") -> str:
+    """What happened and where the files are, in one line."""
+    summary, published = report.summary, report.published
+    refused = sum(summary.errors.values())
+    patients = summary.rows - summary.duplicates - summary.errors.get(ErrorCode.NOT_A_PATIENT.value, 0)
+    aside = f"{counted(summary.duplicates, 'duplicate')}, {counted(refused, 'row')} in the error report"
+    if summary.check:
+        said = f"Checked: {summary.linked:,} of {patients:,} patients can be sent ({aside})."
+    else:
+        word = "Stopped" if report.stopped_by else "Done"
+        said = f"{word}: {summary.linked:,} of {patients:,} patients have a link ({aside})."
+        if summary.written != summary.linked:
+            said += f" {summary.written:,} rows are in the links workbook."
+    if published.obstacle:
+        said += f" They have another name, since {published.obstacle}."
+    names = ", ".join(_named(path) for path in published.paths.values())
+    return f"{said} Files in {published.folder.resolve()}: {names}"
+
+
+def _named(path: "Path") -> str:
+    if not path.is_dir():
+        return path.name
+    return f"{path.name} (a folder of {counted(sum(file.is_file() for file in path.rglob('*')), 'file')})"

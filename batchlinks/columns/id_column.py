@@ -1,0 +1,267 @@
+"""Which column holds the external ID: by its header, and borne out by its values.
+
+Asking is fine, the wrong column is not: it would send somebody's Social Security number, a visit's or a
+physician's number to an API. So a column is taken unasked only where its header says plainly that it is the
+patient's, nothing else could be it, and nothing in its values speaks against it.
+"""
+
+import difflib
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batchlinks.columns.evidence import FRAIL, Candidate, candidate_at, objection, person_code, says_nothing
+from batchlinks.columns.header_words import Kind, Standing, id_meaning, is_plain, key
+from batchlinks.errors import RosterError, SettingsError
+
+if TYPE_CHECKING:
+    from batchlinks.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class IdColumn:
+    """The column, or the columns to be joined, whose cells are the external IDs."""
+
+    parts: tuple[int, ...]
+    """Positions; two or more for `A+B`."""
+
+    name: str
+    """As people know it: the header, `MRN (2)` for a repeated one, `Column H` for a blank one, `A+B` for two."""
+
+
+class IdColumnUndecided(RosterError):
+    """Nobody but the user can say which column it is. The message holds nothing that could be a patient's."""
+
+    def __init__(self, message: str, candidates: tuple[int, ...], names: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.candidates = candidates
+        """Positions of the columns that could be it, the most likely first; may be empty."""
+        self.names = names
+        """What each candidate is called, as `--id-column` takes it; `column C` where its header may be a person's."""
+
+
+def possible_id_headers(headers: Sequence[str]) -> list[int]:
+    """Positions of the headers that could be an external ID's, on their own words alone; generous."""
+    return [at for at, header in enumerate(headers) if id_meaning(header).standing > Standing.NONE]
+
+
+def choose_id_column(table: "Table", wanted: str | None = None) -> IdColumn:
+    """The ID column that the user named, or else the one that is found.
+
+    `wanted`: a header (case, accents, spaces and punctuation do not count, unless one fits exactly), `MRN (2)` for
+    the second of two, `A+B` to join columns, a column letter where no header is called so; without header row also
+    a number, 1 for the first. A column named by the user is never overruled by its values.
+
+    Raises SettingsError where `wanted` fits no column, IdColumnUndecided where it fits several, or where no
+    column was named and none can be taken without asking.
+    """
+    if wanted is not None:
+        return _named(table, wanted)
+    return _found(table)
+
+
+# --- the column that the user named ---------------------------------------------------------------------------
+
+
+def _named(table: "Table", wanted: str) -> IdColumn:
+    headers = table.headers
+    at = _column_called(headers, wanted)
+    if at is not None:
+        return IdColumn((at,), display_names(headers)[at])
+    if "+" in wanted:
+        parts = tuple(_column_called(headers, part) for part in wanted.split("+"))
+        known = tuple(part for part in parts if part is not None)
+        if len(known) == len(parts) > len(set(known)):
+            raise SettingsError("--id-column joins a column with itself. Name two different columns.")
+        if len(known) == len(parts):
+            names = display_names(headers)
+            return IdColumn(known, "+".join(names[part] for part in known))
+    raise SettingsError(_not_there(headers, wanted))
+
+
+def _column_called(headers: Sequence[str], wanted: str) -> int | None:
+    """Position of the one column that is called so, None if there is none.
+
+    Raises IdColumnUndecided if there are several.
+    """
+    wanted = wanted.strip()
+    for same in _ways_to_compare(headers, wanted):
+        if len(same) == 1:
+            return same[0]
+        if same:
+            raise _undecided(headers, same, f"several columns are called so: {_list(_describe(headers, same))}")
+    return _column_lettered(headers, wanted)
+
+
+def _ways_to_compare(headers: Sequence[str], wanted: str) -> Iterator[list[int]]:
+    yield [at for at, header in enumerate(headers) if header and header == wanted]
+    given = enumerate(zip(headers, display_names(headers), strict=True))
+    yield [at for at, (header, name) in given if name != header and name.casefold() == wanted.casefold()]
+    if sought := key(wanted):
+        yield [at for at, header in enumerate(headers) if key(header) == sought]
+
+
+def _column_lettered(headers: Sequence[str], wanted: str) -> int | None:
+    """Position of the column with this letter, or in a list without header with this number.
+
+    Beside headers one letter, or `column AB`: two letters more often are a header misspelt.
+    """
+    headerless = not any(headers)
+    lettered = re.fullmatch(r"(column )?([a-z]{1,3})", wanted.casefold())
+    if lettered and (headerless or lettered[1] or len(lettered[2]) == 1):
+        at = 0
+        for letter in lettered[2]:
+            at = at * 26 + string.ascii_lowercase.index(letter) + 1
+    elif headerless and re.fullmatch("[0-9]{1,5}", wanted):
+        at = int(wanted)
+    else:
+        return None
+    return at - 1 if 1 <= at <= len(headers) else None
+
+
+def _not_there(headers: Sequence[str], wanted: str) -> str:
+    if not any(headers):
+        last = column_letters(len(headers) - 1) if headers else "A"
+        return (
+            f"the list has no header row, so --id-column takes a column letter (A to {last}) or number "
+            f"(1 to {len(headers)}); what was given is neither."
+        )
+    shown = {key(header): header for header in headers if is_plain(header)}
+    near = difflib.get_close_matches(key(wanted), list(shown), n=3, cutoff=0.5)
+    there = [shown[name] for name in near] or list(shown.values())[:_HEADERS_SHOWN]
+    if not there:
+        return "no column is called what --id-column says. Check the header row (--header-row)."
+    what = "The nearest" if near else "Among the columns"
+    return f"no column is called what --id-column says. {what}: {_list([f'`{name}`' for name in there])}."
+
+
+# --- the column that is found ---------------------------------------------------------------------------------
+
+_HEADERS_SHOWN = 6
+
+_PROVIDERS_OWN = frozenset({Kind.RECORD, Kind.PATIENT, Kind.NATIONAL})
+# Beside these a member ID may be the insurer's, noted in a list of the clinic's, or an employee's.
+_DOUBTS_A_MEMBER = frozenset({Kind.HOLDER, Kind.ACCOUNT, Kind.INSURANCE})
+
+
+def _found(table: "Table") -> IdColumn:
+    headers = table.headers
+    if not any(headers):
+        raise _undecided(headers, [], "the list has no header row, so its columns cannot be told apart")
+    candidates = _candidates(table)
+    # a blank column and one that names a kind stand in nobody's way
+    living = [candidate for candidate in candidates if not says_nothing(table, candidate)]
+    chosen = [
+        candidate
+        for candidate in living
+        if candidate.meaning.standing >= Standing.LIKELY
+        and not any(_stands_in_the_way(other, candidate) for other in living if other is not candidate)
+    ]
+    order = [candidate.at for candidate in candidates]
+    if len(chosen) != 1:
+        raise _undecided(headers, order, _why_none(headers, living or candidates))
+    objection = _objection(table, chosen[0])
+    if objection:
+        raise _undecided(headers, order, objection)
+    return IdColumn((chosen[0].at,), display_names(headers)[chosen[0].at])
+
+
+def _candidates(table: "Table") -> list[Candidate]:
+    """The columns whose headers could be an external ID's, the plainest first."""
+    found = [candidate_at(table, at) for at in possible_id_headers(table.headers)]
+    return sorted(found, key=lambda candidate: (-candidate.meaning.standing, candidate.at))
+
+
+def _stands_in_the_way(other: Candidate, candidate: Candidate) -> bool:
+    """Whether `other` could be meant just as well, so that `candidate` is not taken unasked."""
+    if other.meaning.standing is Standing.DOUBTFUL:
+        return candidate.kind in FRAIL or (candidate.kind is Kind.MEMBER and other.kind in _DOUBTS_A_MEMBER)
+    if other.kind is Kind.BARE:
+        # a table's own row ID beside the patient's
+        return candidate.kind is Kind.BARE
+    # a hospital's list names insurance numbers too; a health plan's member ID may be either
+    return not (other.kind is Kind.PUBLIC_PAYER and candidate.kind in _PROVIDERS_OWN)
+
+
+def _why_none(headers: Sequence[str], candidates: Sequence[Candidate]) -> str:
+    if not candidates:
+        return "no column's header says that it is the patient ID (MRN, member ID, patient ID …)"
+    names = _describe(headers, [candidate.at for candidate in candidates])
+    if len(names) == 1:
+        return f"{names[0]} could be the patient ID, but its header does not say so for certain"
+    return f"more than one column could be the patient ID: {_list(names)}"
+
+
+def _objection(table: "Table", candidate: Candidate) -> str | None:
+    """What speaks against taking this column unasked, as half a sentence; None if nothing does."""
+    name = _describe(table.headers, [candidate.at])[0]
+    beside = person_code(table, candidate)
+    if beside is not None:
+        other = _describe(table.headers, [beside])[0]
+        return f"{other} beside {name} seems to tell the members of a family apart, so {name} alone may be shared"
+    against = objection(table, candidate)
+    return f"{name} could be the patient ID, but {against}" if against else None
+
+
+# --- how columns are called -----------------------------------------------------------------------------------
+
+
+def display_names(headers: Sequence[str]) -> list[str]:
+    """What each column is called in results: a blank header becomes `Column H`, a repeated one gets ` (2)`."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for at, header in enumerate(headers):
+        name = plain = header or f"Column {column_letters(at)}"
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{plain} ({count})"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def column_letters(at: int) -> str:
+    """A spreadsheet's letters for a position: 0 is A, 26 is AA."""
+    letters = ""
+    at += 1
+    while at:
+        at, rest = divmod(at - 1, 26)
+        letters = string.ascii_uppercase[rest] + letters
+    return letters
+
+
+def _callable_names(headers: Sequence[str], columns: Sequence[int]) -> tuple[str, ...]:
+    """Names for columns that `--id-column` takes and that cannot be a patient's data."""
+    names = display_names(headers)
+    return tuple(
+        names[at]
+        if is_plain(headers[at]) and (names[at] != headers[at] or headers.count(headers[at]) == 1)
+        else f"column {column_letters(at)}"
+        for at in columns
+    )
+
+
+def _describe(headers: Sequence[str], columns: Sequence[int]) -> list[str]:
+    return [
+        name if name == f"column {column_letters(at)}" else f"`{name}` (column {column_letters(at)})"
+        for at, name in zip(columns, _callable_names(headers, columns), strict=True)
+    ]
+
+
+def _undecided(headers: Sequence[str], candidates: Sequence[int], what: str) -> IdColumnUndecided:
+    shown = [] if candidates else [at for at, header in enumerate(headers) if is_plain(header)][:_HEADERS_SHOWN]
+    there = f" Among the columns: {_list(_describe(headers, shown))}." if shown else ""
+    names = _callable_names(headers, candidates)
+    example = f', for example --id-column "{names[0]}"' if names else ", by its header or its letter"
+    return IdColumnUndecided(
+        f"which column is the patient ID is not certain: {what}.{there} Name it with --id-column{example}.",
+        tuple(candidates),
+        names,
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

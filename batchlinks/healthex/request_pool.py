@@ -1,0 +1,385 @@
+"""External IDs -> their links: many calls at once, retried where that can heal, stopped where it cannot.
+
+A fixed number of workers takes IDs from one iterator, so a million of them cost no more memory than a hundred. An
+ID and what became of it travel together as one value.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Protocol
+
+import tenacity
+
+from batchlinks.errors import Interrupted, Refused, Unreachable
+from batchlinks.healthex.api import (
+    Answer,
+    BadAnswer,
+    Failed,
+    HealthExApi,
+    Issued,
+    Lost,
+    Rejected,
+    Throttled,
+    Unauthorized,
+)
+from batchlinks.healthex.endpoint import Endpoint
+from batchlinks.healthex.limiter import FIRST_PAUSE_S, Gate, Troubles
+from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
+from batchlinks.healthex.tokens import Credentials, Token, Tokens
+from batchlinks.row_codes import ErrorCode
+
+_REFUSALS_IN_A_ROW = 5
+_WORKERS = 16
+"""At least so many IDs are at hand, whatever the calls in flight."""
+
+_DRAIN_S = 5.0
+"""How long a run that stops waits for the answers that are on their way, so that no link is issued and lost."""
+
+_ABOUT_THE_RUN = frozenset({403, 404})
+
+
+class LinkApi(Protocol):
+    """The two calls of the API, wherever they are made: `healthex.api.HealthExApi` makes them here."""
+
+    async def ask_link(self, external_id: str, token: str) -> Answer:
+        """Ask for the link of one external ID."""
+
+    async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:
+        """A token for the key and secret."""
+
+
+async def ask_all(
+    external_ids: Iterable[str],
+    *,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    effort: Effort,
+    record: Callable[[Outcome], None],
+    stopping: asyncio.Event,
+    tally: Tally,
+) -> None:
+    """Ask for a link for each ID, and hand what became of it to `record` as soon as it is known.
+
+    IDs that `record` never hears of were not settled: ask for them again in another run. Raises Refused, Unreachable
+    or, when `stopping` was set, Interrupted; answers that were on their way then are still waited for and recorded.
+    """
+    async with HealthExApi(endpoint, timeout_s=effort.timeout_s) as api:
+        await ask_all_through(
+            api, external_ids, credentials=credentials, effort=effort, record=record, stopping=stopping, tally=tally
+        )
+
+
+async def ask_all_through(
+    api: LinkApi,
+    external_ids: Iterable[str],
+    *,
+    credentials: Credentials,
+    effort: Effort,
+    record: Callable[[Outcome], None],
+    stopping: asyncio.Event,
+    tally: Tally,
+) -> None:
+    """`ask_all`, with the calls made by `api`."""
+    requests = _Requests(api, credentials, effort, record, tally)
+    await requests.run(iter(external_ids), stopping)
+
+
+class _Requests:
+    def __init__(
+        self,
+        api: LinkApi,
+        credentials: Credentials,
+        effort: Effort,
+        record: Callable[[Outcome], None],
+        tally: Tally,
+    ) -> None:
+        self._api = api
+        self._effort = effort
+        self._record = record
+        self._tally = tally
+        self._credentials = credentials
+        # At a rate of less than a call for each patience, waiting for the next turn is no silence.
+        self._patience_s = max(effort.patience_s, 2.0 / effort.rate if effort.rate else 0.0)
+        self._gate = Gate(concurrency=effort.concurrency, rate=effort.rate, patience_s=self._patience_s)
+        self._tokens = Tokens(credentials, self._fetch_token)
+        self._rejections = _Rejections(proven=effort.proven)
+        self._reason: Exception | None = None
+        self._taken = 0
+        self._exhausted = False
+        self._calling: set[asyncio.Task[None]] = set()
+        self._last_failure = "no answer"
+
+    async def run(self, external_ids: Iterator[str], stopping: asyncio.Event) -> None:
+        # The gate bounds the calls. A few workers more, so that an ID that always fails holds up no other.
+        workers = [
+            asyncio.create_task(self._guarded(self._work(external_ids)))
+            for _ in range(max(self._effort.concurrency, _WORKERS))
+        ]
+        helpers = [
+            asyncio.create_task(self._guarded(self._watch(stopping))),
+            asyncio.create_task(self._guarded(self._watch_patience())),
+        ]
+        running = set(workers)
+        try:
+            while running and self._reason is None:
+                done, _ = await asyncio.wait({*running, *helpers}, return_when=asyncio.FIRST_COMPLETED)
+                running -= done
+            if self._reason is not None:
+                await self._drain(workers)
+        finally:
+            await _cancel([*workers, *helpers])
+        reason = self._reason or self._rejections.all_about_the_run()
+        if not isinstance(reason, Refused):
+            self._flush(self._rejections.settle())
+        if reason is not None:
+            raise reason
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Whatever goes wrong in a task, a defect too, ends the run; none dies unseen."""
+        try:
+            await work
+        except _Stopped:
+            return
+        except Exception as error:
+            self._stop(error)
+
+    # --- workers ---------------------------------------------------------------------------------------------
+
+    async def _work(self, external_ids: Iterator[str]) -> None:
+        while self._reason is None:
+            external_id = next(external_ids, None)
+            if external_id is None:
+                self._exhausted = True
+                return
+            self._taken += 1
+            await self._settle(external_id)
+
+    @property
+    def _untried(self) -> bool:
+        """Whether there is an ID that was not sent even once."""
+        return not self._exhausted or self._taken > self._tally.requested
+
+    async def _settle(self, external_id: str) -> None:
+        """Ask for one ID until there is an outcome, and record it."""
+        troubles = Troubles(external_id)
+        answer = await self._ask(external_id, troubles)
+        if isinstance(answer, Failed | BadAnswer):
+            answer = await self._ask_again(external_id, troubles, answer)
+        match answer:
+            case Issued(link):
+                self._flush(self._rejections.settle(issued=True))
+                self._record(Linked(external_id, link))
+            case Rejected(status):
+                rejected = NotLinked(external_id, ErrorCode.REJECTED_BY_HEALTHEX, {"status": status})
+                self._flush(self._rejections.add(status, rejected))
+            case BadAnswer(reason):
+                self._record(NotLinked(external_id, ErrorCode.BAD_ANSWER, {"reason": reason}))
+            case Failed(reason):
+                self._gate.gave_up(troubles)
+                gaps: dict[str, object] = {"reason": reason, "attempts": troubles.counted}
+                self._record(NotLinked(external_id, ErrorCode.GAVE_UP, gaps))
+
+    async def _ask_again(self, external_id: str, troubles: Troubles, first: Failed | BadAnswer) -> "_Settled":
+        """Back off and ask again, until an answer is final or the ID's attempts are used up."""
+        answers: list[_Settled] = [first]
+
+        async def next_answer() -> _Settled:
+            return answers.pop() if answers else await self._retry(external_id, troubles)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_result(lambda answer: isinstance(answer, Failed | BadAnswer)),
+            stop=lambda _: troubles.counted >= self._effort.max_attempts,
+            wait=lambda state: self._gate.pause_s(state.attempt_number),
+            retry_error_callback=_last_answer,
+            sleep=self._sleep,
+        )
+        return await retrying(next_answer)
+
+    async def _sleep(self, seconds: float) -> None:
+        if self._reason is not None:
+            raise _Stopped
+        await asyncio.sleep(seconds)
+
+    async def _retry(self, external_id: str, troubles: Troubles) -> "_Settled":
+        self._tally.retries += 1
+        return await self._ask(external_id, troubles)
+
+    async def _ask(self, external_id: str, troubles: Troubles) -> "_Settled":
+        """One attempt: one call, and more only where the token had died or the server said to wait."""
+        while self._reason is None:
+            token = await self._tokens.current()
+            ticket = await self._gate.enter()
+            if token.refused:  # while this call waited for its turn
+                self._gate.not_used()
+                continue
+            if not troubles.first_call:
+                troubles.first_call = ticket.number
+                self._tally.requested += 1
+            answer = await self._call(external_id, token)
+            match answer:
+                case Issued():
+                    self._gate.got_through(ticket)
+                    return answer
+                case Rejected():
+                    self._gate.got_through(ticket, widen=self._rejections.issued)
+                    return answer
+                case BadAnswer():
+                    troubles.counted += 1
+                    self._gate.got_through(ticket, widen=self._rejections.issued)
+                    return answer
+                case Failed():
+                    self._last_failure = answer.reason
+                    self._gate.failed(ticket, troubles, reached=answer.reached, untried=self._untried)
+                    return answer
+                case Throttled(wait_s):
+                    self._tally.retries += 1
+                    self._last_failure = "it said to wait"
+                    await self._sleep(self._gate.throttled(ticket, wait_s))
+                case Unauthorized():
+                    self._tally.retries += 1
+                    token.refused = True
+                    self._gate.answered()
+                case Lost(reason):
+                    self._tally.retries += 1
+                    self._last_failure = reason
+                    self._gate.not_used()
+        raise _Stopped
+
+    async def _call(self, external_id: str, token: Token) -> Answer:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 every worker is a task
+        self._calling.add(task)
+        self._tally.calls += 1
+        token.sent()
+        answer: Answer | None = None
+        try:
+            answer = await self._api.ask_link(external_id, token.text)
+        finally:
+            self._calling.discard(task)
+            token.answered(accepted=isinstance(answer, Issued | Rejected))
+            if answer is None:
+                self._gate.not_used()
+        return answer
+
+    def _flush(self, outcomes: Iterable[NotLinked]) -> None:
+        for outcome in outcomes:
+            self._record(outcome)
+
+    # --- the token ---------------------------------------------------------------------------------------------
+
+    async def _fetch_token(self) -> str:
+        """Sign in, again and again while the server fails, for as long as the patience lasts."""
+        retries = 0
+        while True:
+            answer = await self._api.fetch_token(self._credentials.key, self._credentials.secret)
+            if isinstance(answer, str):
+                return answer
+            retries += 1
+            pause = min(self._gate.pause_s(retries) + FIRST_PAUSE_S, max(0.2, self._patience_s / 4))
+            if isinstance(answer, Failed):
+                self._last_failure = answer.reason
+            else:
+                self._last_failure = "it said to wait, at the sign-in"
+                if answer.wait_s is not None:
+                    self._gate.told_to_wait(answer.wait_s)
+                    pause = max(answer.wait_s, pause)
+            await asyncio.sleep(pause)
+
+    # --- stopping ----------------------------------------------------------------------------------------------
+
+    def _stop(self, reason: Exception) -> None:
+        """The first reason counts."""
+        if self._reason is None:
+            self._reason = reason
+
+    async def _watch(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        self._stop(interrupted())
+
+    async def _watch_patience(self) -> None:
+        while True:
+            left = self._patience_s - self._gate.silent_for_s()
+            if left <= 0 and (self._untried or not self._gate.only_stragglers):
+                break
+            await asyncio.sleep(max(left, 0.05))
+        self._stop(
+            Unreachable(
+                f"HealthEx could not be reached, or kept failing, for {self._patience_s:g} seconds "
+                f"({self._last_failure}). Run the same command again to go on."
+            )
+        )
+
+    async def _drain(self, workers: list[asyncio.Task[None]]) -> None:
+        """Let the answers that are on their way arrive, and wake everybody who waits for something else."""
+        for worker in workers:
+            if worker not in self._calling:
+                worker.cancel()
+        if self._calling:
+            await asyncio.wait(self._calling, timeout=_DRAIN_S)
+
+
+def interrupted() -> Interrupted:
+    """What ends a run that was told to stop."""
+    return Interrupted("Interrupted. Run the same command again to go on.")
+
+
+_Settled = Issued | Rejected | BadAnswer | Failed
+
+
+class _Stopped(Exception):
+    """Leaves an ID alone, from wherever its worker is."""
+
+
+async def _cancel(tasks: "Iterable[asyncio.Task[None]]") -> None:
+    pending = list(tasks)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+
+
+def _last_answer(state: tenacity.RetryCallState) -> _Settled:
+    assert state.outcome is not None  # noqa: S101 tenacity calls this after an attempt
+    answer: _Settled = state.outcome.result()
+    return answer
+
+
+class _Rejections:
+    """4xx answers that may be about the run and not about their IDs: held back until that is clear."""
+
+    def __init__(self, *, proven: bool) -> None:
+        self.issued = False
+        self._opening = not proven
+        """Neither a link nor two different refusals so far."""
+        self._streak: list[tuple[int, NotLinked]] = []
+
+    def add(self, status: int, outcome: NotLinked) -> list[NotLinked]:
+        """Take one more; gives back those that are clear by now. Raises Refused when the run makes no sense."""
+        self._streak.append((status, outcome))
+        alike = len({status for status, _ in self._streak}) == 1
+        if not (alike if self._opening else status in _ABOUT_THE_RUN):
+            return self.settle()
+        if len(self._streak) >= _REFUSALS_IN_A_ROW:
+            raise _project_refused(status)
+        return []
+
+    def settle(self, *, issued: bool = False) -> list[NotLinked]:
+        """They were about their IDs after all."""
+        self.issued = self.issued or issued
+        self._opening = False
+        outcomes = [outcome for _, outcome in self._streak]
+        self._streak.clear()
+        return outcomes
+
+    def all_about_the_run(self) -> Refused | None:
+        """At the end of a short run: was everything that was asked refused for the same reason?"""
+        statuses = {status for status, _ in self._streak}
+        if self._opening and statuses and statuses <= _ABOUT_THE_RUN:
+            return _project_refused(statuses.pop())
+        return None
+
+
+def _project_refused(status: int) -> Refused:
+    return Refused(
+        f"HealthEx refused one patient after the other in the same way (answer {status}). Check that the project ID is right, "
+        "that the project is active, and that the API key belongs to it."
+    )

@@ -1,0 +1,69 @@
+"""One nightly at a time for each inbox. The system frees the lock when its holder dies, however it dies."""
+
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filelock import Timeout
+
+from batchlinks.errors import PlaceError
+from batchlinks.storage.folder import LocalPlace, Place
+from batchlinks.storage.locks import acquire, release
+from batchlinks.storage.private_files import make_folder
+
+_LOCK = ".batchlinks-nightly.lock"
+_HOLDER = ".batchlinks-nightly.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The nightly that is at work."""
+
+    since: datetime
+    hours: float
+
+
+@contextmanager
+def only_one(inbox: Place, data: Path, now: datetime) -> Iterator[Holder | None]:
+    """Hold the inbox's lock within; where another has it, give that one instead.
+
+    The lock lies in the inbox itself where it is on this computer, else in the data folder. Raises PlaceError.
+    """
+    folder = inbox.local or data / "nightly" / hashlib.sha256(inbox.address.encode()).hexdigest()[:16]
+    try:
+        make_folder(folder, 0o700)
+        lock = acquire(folder / _LOCK, timeout_s=0, mode=0o600)
+    except Timeout:
+        yield _holder(folder, now)
+        return
+    except OSError as error:
+        raise PlaceError(f"No lock can be had in {folder} ({error.strerror}). Let this user write there.") from error
+    try:
+        holder = {"host": socket.gethostname(), "since": now.isoformat(), "monotonic": time.monotonic()}
+        LocalPlace(folder).write(_HOLDER, json.dumps(holder).encode())
+        yield None
+    finally:
+        with suppress(OSError):
+            (folder / _HOLDER).unlink()
+        release(folder / _LOCK, lock)
+
+
+def _holder(folder: Path, now: datetime) -> Holder:
+    """What the other has written down; as if it had just begun where it has not yet."""
+    try:
+        written = json.loads((folder / _HOLDER).read_bytes())
+        since = datetime.fromisoformat(written["since"])
+        if written["host"] == socket.gethostname():
+            # Seconds since this computer started: unlike its clock they do not jump.
+            seconds = time.monotonic() - float(written["monotonic"])
+        else:
+            seconds = (now - since).total_seconds()
+    except (OSError, ValueError, KeyError, TypeError):
+        return Holder(now, 0.0)
+    return Holder(since, max(0.0, seconds) / 3600)

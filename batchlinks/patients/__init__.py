@@ -1,0 +1,1 @@
+"""One cell -> an ID; two rows -> one person? Pure."""

@@ -1,0 +1,131 @@
+"""The first half of a run and the whole of a check: a roster is read and screened, by the settings of the one who asks."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from batchlinks.columns.id_column import IdColumn, choose_id_column
+from batchlinks.config.secrets import RESULT_PASSWORD, read_secret
+from batchlinks.config.settings import RunSettings
+from batchlinks.errors import RosterError, SettingsError
+from batchlinks.logs import logger
+from batchlinks.patients.identifier import read_id
+from batchlinks.results.files import NO_FOLDER
+from batchlinks.roster.error_report import without_report_columns
+from batchlinks.roster.id_list import read_id_list
+from batchlinks.roster.read import MAX_FILE_BYTES, read_roster
+from batchlinks.roster.source import ReadOptions, RosterBytes
+from batchlinks.row_codes import ErrorCode, WarningCode
+from batchlinks.screening.result import Rules, Screened, in_words
+from batchlinks.screening.screen import screen
+from batchlinks.storage.folder import is_address
+from batchlinks.table import Table
+
+Source = Path | RosterBytes
+
+_ROWS_NAMED = 20
+"""Row numbers that a warning names at most."""
+
+
+def source_named(text: str, settings: RunSettings) -> Source:
+    """The roster at a path, or at an address such as `s3://bucket/patients.csv`, from where it is fetched.
+
+    Raises SettingsError or PlaceError when it cannot be fetched.
+    """
+    if not is_address(text):
+        return Path(text)
+    if settings.output_dir is None:
+        raise SettingsError(NO_FOLDER)
+    from batchlinks.storage.remote import fetch
+
+    address, content = fetch(text, at_most=MAX_FILE_BYTES + 1)
+    return RosterBytes(address.name, content, address.identity)
+
+
+def read(
+    source: Source,
+    settings: RunSettings,
+    environment: Mapping[str, str],
+    seen: Callable[[Table], object] = lambda _: None,
+) -> tuple[Table, IdColumn]:
+    """The table in the file, which `seen` is shown, and which of its columns is the ID. Raises RosterError or SettingsError."""
+    options = ReadOptions(
+        sheet=settings.sheet,
+        header_row=settings.header_row,
+        id_column=settings.id_column,
+        encoding=settings.encoding,
+        password=_password(settings, environment),
+    )
+    table = without_report_columns(read_roster(source, options))
+    seen(table)
+    column = choose_id_column(table, settings.id_column)
+    logger().info(
+        f"Read {len(table):,} row{'' if len(table) == 1 else 's'}{f' from sheet {table.sheet}' if table.sheet else ''}; "
+        f"the patient ID is in {column.name}.",
+        rows=len(table),
+        roster_sha256=table.sha256,
+    )
+    return table, column
+
+
+def _password(settings: RunSettings, environment: Mapping[str, str]) -> str | None:
+    """Of the roster; where there is none, an error report that --protect encrypted has that of the results."""
+    password = read_secret("BATCHLINKS_ROSTER_PASSWORD", environment, in_keyring=False)
+    if not password and settings.protect:
+        password = read_secret(RESULT_PASSWORD, environment)
+    return password or None
+
+
+def screened_by(settings: RunSettings, table: Table, column: IdColumn, *, withdrawn: frozenset[str]) -> Screened:
+    """Every row with its ID or the reason why it has none. Raises RosterError for an exclude list in doubt."""
+    rules = Rules(
+        pattern=re.compile(settings.id_pattern) if settings.id_pattern is not None else None,
+        width=settings.id_width,
+        any_length=settings.any_length,
+        joined_by=settings.id_join,
+        excluded=_excluded(settings),
+        withdrawn=withdrawn,
+    )
+    return screen(table, column, rules)
+
+
+def _excluded(settings: RunSettings) -> frozenset[str]:
+    """The exclude list. Whoever stands on it must be understood: an entry that cannot be read stops the run."""
+    if settings.exclude is None:
+        return frozenset()
+    listed = ids_listed(
+        settings.exclude,
+        id_column=settings.id_column,
+        width=settings.id_width,
+        otherwise="so somebody who is to be left out might not be",
+    )
+    return frozenset(listed)
+
+
+def ids_listed(
+    source: Source, *, id_column: str | None = None, width: int | None = None, otherwise: str
+) -> dict[str, int]:
+    """The IDs in a plain list, cleaned as in screening, each with the row in which it stands first, in the list's order.
+
+    Raises RosterError for an entry that cannot be read; `otherwise` says what that would come to.
+    """
+    found: dict[str, int] = {}
+    for place, (row, text, kind) in enumerate(read_id_list(source, id_column=id_column)):
+        identifier, code = read_id(text, kind, width=width)
+        if identifier:
+            found.setdefault(identifier, row)
+        elif place > 0 or code is not ErrorCode.NO_DIGIT:  # the first may be a header
+            raise RosterError(
+                f"{source.name}, row {row}: this entry cannot be read as a patient ID, {otherwise}. Correct it."
+            )
+    return found
+
+
+def tell_warnings(screened: Screened, *codes: WarningCode) -> None:
+    """Say on standard error what was noticed and in which rows; all of it, or these codes only."""
+    for code, rows in screened.warnings.items():
+        if not codes or code in codes:
+            named = in_words(rows, most=_ROWS_NAMED)
+            logger().warning(
+                f"{code.sentence(len(rows))}{f': row {named}' if rows else ''}.", code=code.value, rows=list(rows)
+            )

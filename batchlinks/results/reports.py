@@ -1,0 +1,300 @@
+"""What stands in the links workbook and in the error report: columns of text, a row for each row of the roster. Pure."""
+
+import csv
+import difflib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlinks.arrow_memory import in_one_piece, only
+from batchlinks.columns.header_words import is_plain, key
+from batchlinks.columns.id_column import IdColumn, display_names
+from batchlinks.columns.sensitive import social_security_columns
+from batchlinks.config.settings import RunSettings
+from batchlinks.errors import SettingsError
+from batchlinks.patients.identifier import read_id
+from batchlinks.patients.people import identity_columns
+from batchlinks.results.split import check_split_column
+from batchlinks.results.text_columns import batches
+from batchlinks.results.xlsx_writer import Sheet
+from batchlinks.roster.error_report import COLUMNS, FIELD_COLUMN
+from batchlinks.row_codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE, Action, ErrorCode
+from batchlinks.screening.result import Screened
+from batchlinks.table import CellKind, Table
+
+LINKS_SHEET, ERRORS_SHEET, DUPLICATES_SHEET = "Links", "Errors", "Duplicates"
+OTHER_LINK_COLUMN = "healthex_link"
+QR_COLUMN = "qr_code"
+"""Holds the picture, and the name of its file."""
+
+*_ERROR_COLUMNS, _KEPT_ROW = COLUMNS
+_SENTENCES = frozenset({COLUMNS.index("error_message")})
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """Which roster columns staff get, and what the new ones are called."""
+
+    kept: tuple[int, ...]
+    """Positions of the roster's columns, in the order in which they are written."""
+
+    link_column: str
+    link_dates: bool = False
+    clickable: bool = False
+    qr: bool = False
+    qr_files: bool = True
+    """Whether the codes are pictures of their own, too."""
+
+    split_by: int | None = None
+    """Position of the column for each of whose values there is a workbook; None for one workbook."""
+
+
+def handout(table: Table, column: IdColumn, settings: RunSettings) -> Handout:
+    """As the settings say. Raises SettingsError where they name a column that is not there, or that must not split the list."""
+    taken = key(settings.link_column) in map(key, table.headers)
+    return Handout(
+        kept=kept_for_staff(table, column, settings),
+        link_column=OTHER_LINK_COLUMN if taken else settings.link_column,
+        link_dates=settings.link_dates,
+        clickable=settings.clickable,
+        qr=settings.qr,
+        qr_files=not settings.protect,  # they would show in clear what the workbook hides
+        split_by=_splitting(table, column, settings.split_by) if settings.split_by is not None else None,
+    )
+
+
+def kept_for_staff(table: Table, column: IdColumn, settings: RunSettings) -> tuple[int, ...]:
+    """Positions of the columns that staff get, in order. Raises SettingsError where they are not there."""
+    return _named(table, settings.columns) if settings.columns is not None else without_social_security(table, column)
+
+
+def _splitting(table: Table, column: IdColumn, wanted: str) -> int:
+    position = _position(table, wanted)
+    if position is None:
+        raise SettingsError(f"--split-by names no column of the list{_nearest(wanted, table.headers)}.")
+    check_split_column(table, column, position)
+    return position
+
+
+def without_social_security(table: Table, column: IdColumn) -> tuple[int, ...]:
+    """Every column with something in it but those with Social Security numbers; the ID column stays, whatever it holds."""
+    hidden = set(social_security_columns(table, except_for=column.parts)) | (_empty_columns(table) - set(column.parts))
+    return tuple(position for position in range(len(table.headers)) if position not in hidden)
+
+
+def _empty_columns(table: Table) -> set[int]:
+    """Columns with neither header nor value: a table that starts in column B has one before it."""
+    return {
+        position
+        for position, header in enumerate(table.headers)
+        if not header
+        and not any(position < len(fields) and fields[position] for fields in table.misfits.values())
+        and not pc.any(pc.not_equal(table.column(position), "")).as_py()
+    }
+
+
+def _position(table: Table, wanted: str) -> int | None:
+    """Of the column that is called so, exactly or when case, spaces and punctuation do not count; None if there is none."""
+    names = display_names(table.headers)
+    if wanted.strip() in names:
+        return names.index(wanted.strip())
+    return next((position for position, name in enumerate(names) if key(name) == key(wanted)), None)
+
+
+def _named(table: Table, columns: str) -> tuple[int, ...]:
+    positions = []
+    # as in a CSV, so that quotes can hold a header with a comma
+    for place, wanted in enumerate(next(csv.reader([columns], skipinitialspace=True), []), start=1):
+        position = _position(table, wanted)
+        if position is None:
+            raise SettingsError(
+                f"--columns: the {_ordinal(place)} name in it is no column of the list{_nearest(wanted, table.headers)}."
+            )
+        positions.append(position)
+    if not positions:
+        raise SettingsError("--columns names no column.")
+    return tuple(positions)
+
+
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+def _nearest(wanted: str, headers: Sequence[str]) -> str:
+    """The header that was probably meant, unless it might be a patient's data in a list without a header row."""
+    shown = {key(header): header for header in headers if is_plain(header)}
+    near = difflib.get_close_matches(key(wanted), list(shown), n=1)
+    return f" (did you mean {shown[near[0]]}?)" if near else ""
+
+
+def links_sheet(
+    table: Table,
+    column: IdColumn,
+    screened: Screened,
+    *,
+    rows: npt.NDArray[np.bool_],
+    links: pa.Table,
+    handout: Handout,
+) -> Sheet:
+    """The sheet `Links`. `rows` tells which rows of the roster stand in it; `links` is what `Assignment.of` says of these."""
+    names = display_names(table.headers)
+    headers = [names[position] for position in handout.kept]
+    values = [
+        only(rows, table.cells.column(position)) for position in handout.kept
+    ]  # not in one piece: a copy of it all
+    ids = only(rows, screened.ids)
+    if len(column.parts) == 1:
+        values = [
+            ids if position in column.parts else cells for position, cells in zip(handout.kept, values, strict=True)
+        ]
+    else:
+        headers.append(column.name)
+        values.append(ids)
+    link_at = len(headers)
+    headers.append(handout.link_column)
+    values.append(links.column("link"))
+    if handout.qr:
+        headers.append(QR_COLUMN)
+        names = picture_names(table.row_numbers[rows].tolist())
+        values.append(pa.array(names if handout.qr_files else [""] * len(names), pa.string()))
+    if handout.link_dates:
+        headers += ["link_issued_on", "link_is_new"]
+        values.append(pc.utf8_slice_codeunits(links.column("issued_at"), 0, 10))
+        values.append(pc.if_else(links.column("is_new"), "yes", "no"))
+    return Sheet(
+        LINKS_SHEET,
+        display_names(headers),
+        values,
+        hyperlinks=link_at if handout.clickable else None,
+        pictures=link_at + 1 if handout.qr else None,
+    )
+
+
+def picture_names(row_numbers: Sequence[int]) -> list[str]:
+    """`17.png` for row 17; ` (2)` for the second of two rows that have one number, as a row added to an error report may."""
+    seen: Counter[int] = Counter()
+    names = []
+    for row in row_numbers:
+        seen[row] += 1
+        names.append(f"{row}.png" if seen[row] == 1 else f"{row} ({seen[row]}).png")
+    return names
+
+
+def pictured(sheet: Sheet) -> Iterator[tuple[str, str]]:
+    """The link and the name of its picture's file, "" for none, for each row of a links sheet that has pictures."""
+    if sheet.pictures is not None:
+        for _, (links, names) in batches([sheet.columns[sheet.pictures - 1], sheet.columns[sheet.pictures]]):
+            yield from zip(links.to_pylist(), names.to_pylist(), strict=True)
+
+
+def error_sheets(table: Table, column: IdColumn, screened: Screened, *, kept: Sequence[int]) -> tuple[Sheet, Sheet]:
+    """The sheets `Errors`, sorted by cause, and `Duplicates`, with the roster's columns `kept` as they stood."""
+    return _errors(table, column, screened, kept), _duplicates(table, screened, kept)
+
+
+def _errors(table: Table, column: IdColumn, screened: Screened, kept: Sequence[int]) -> Sheet:
+    positions = np.flatnonzero(screened.codes)
+    codes = [code for position in positions.tolist() if (code := screened.code_at(position)) is not None]
+    # Sorted by cause, since those of one cause are fixed in one go; within it as in the roster.
+    by_cause = np.array(sorted(range(len(codes)), key=lambda place: codes[place].value), dtype=np.intp)
+    positions, codes = positions[by_cause], [codes[place] for place in by_cause.tolist()]
+    messages = [
+        code.message(**screened.gaps.get(position, {}))
+        for position, code in zip(positions.tolist(), codes, strict=True)
+    ]
+    cells = {index: _cells(table, index, screened.codes != 0).take(pa.array(by_cause)) for index in kept}
+    for part in set(column.parts) & set(kept) & set(table.kinds):
+        cells[part] = _still_refused(cells[part], table.kinds[part][positions])
+    names = display_names(table.headers)
+    field_headers, fields = _misfit_fields(table, positions)
+    headers = [*_ERROR_COLUMNS, *(names[index] for index in kept), *field_headers]
+    ours = [
+        _texts(table.row_numbers[positions].tolist()),
+        _texts([code.value for code in codes]),
+        _texts([code.action for code in codes]),
+        _texts(messages),
+    ]
+    to_fix = _cells_to_fix(table, column, codes, [screened.gaps.get(position, {}) for position in positions.tolist()])
+    marked = {len(_ERROR_COLUMNS) + kept.index(index): mask for index, mask in to_fix.items() if index in kept}
+    apart = np.array([code is ErrorCode.WRONG_FIELD_COUNT for code in codes], dtype=bool)
+    for place, texts in enumerate(fields, start=len(_ERROR_COLUMNS) + len(kept)):
+        marked[place] = apart & pc.not_equal(texts, "").to_numpy(zero_copy_only=False)
+    return Sheet(
+        ERRORS_SHEET, display_names(headers), [*ours, *cells.values(), *fields], marked=marked, sentences=_SENTENCES
+    )
+
+
+def _cells_to_fix(
+    table: Table, column: IdColumn, codes: Sequence[ErrorCode], gaps: Sequence[Mapping[str, object]]
+) -> dict[int, npt.NDArray[np.bool_]]:
+    """Roster column -> the refused rows (of which there is one code and one set of gaps each) whose cell a person has to
+    look at: the ID, and where it is two people's what tells them apart. None where only another run or IT can help."""
+    identity = identity_columns(table.headers, column.parts)
+    marked: defaultdict[int, npt.NDArray[np.bool_]] = defaultdict(lambda: np.zeros(len(codes), dtype=bool))
+    for row, (code, words) in enumerate(zip(codes, gaps, strict=True)):
+        if code.action != Action.FIX or code is ErrorCode.WRONG_FIELD_COUNT:
+            continue
+        also = identity.that_tell(str(words["difference"])) if code is ErrorCode.CONFLICTING_ID else ()
+        for index in (*column.parts, *also):
+            marked[index][row] = True
+    return marked
+
+
+def _still_refused(cells: pa.Array, kinds: npt.NDArray[np.int8]) -> pa.Array:
+    """The ID cells of refused rows, so that none passes when it is handed in again as it is.
+
+    A number that was refused for its format would, as plain text, look like an ID: it gets back what it was refused for.
+    """
+    texts = cells.to_pylist()
+    for row in np.flatnonzero(kinds > CellKind.NUMBER).tolist():
+        if read_id(texts[row])[1] is None:
+            texts[row] = _as_it_was_refused(texts[row], int(kinds[row]))
+    return _texts(texts)
+
+
+def _as_it_was_refused(text: str, kind: int) -> str:
+    if kind == CellKind.FRACTION:
+        return f"{text}.0"
+    if kind == CellKind.SCIENTIFIC:
+        mantissa, _, exponent = f"{float(text):.14E}".partition("E")
+        return f"{mantissa.rstrip('0').rstrip('.')}E{exponent}"
+    return f"{text} (?)"
+
+
+def _misfit_fields(table: Table, positions: npt.NDArray[np.intp]) -> tuple[list[str], list[pa.Array]]:
+    """Columns for the fields of rows with more or fewer of them than the header has: nobody can tell which belongs where."""
+    fields = [table.misfits.get(position, ()) for position in positions.tolist()]
+    most = max(map(len, fields), default=0)
+    headers = [FIELD_COLUMN.format(number=number) for number in range(1, most + 1)]
+    return headers, [_texts([row[place] if place < len(row) else "" for row in fields]) for place in range(most)]
+
+
+def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
+    positions = np.flatnonzero(screened.duplicates)
+    kept_rows = table.row_numbers[screened.kept[positions]].tolist()
+    names = display_names(table.headers)
+    count = len(positions)
+    ours = [
+        _texts(table.row_numbers[positions].tolist()),
+        _texts([DUPLICATE] * count),
+        _texts([DUPLICATE_ACTION] * count),
+        _texts([DUPLICATE_MESSAGE.format(kept_row=row) for row in kept_rows]),
+        _texts(kept_rows),
+    ]
+    headers = [*COLUMNS, *(names[index] for index in kept)]
+    cells = [_cells(table, index, screened.duplicates) for index in kept]
+    return Sheet(DUPLICATES_SHEET, display_names(headers), [*ours, *cells], sentences=_SENTENCES)
+
+
+def _cells(table: Table, index: int, rows: npt.NDArray[np.bool_]) -> pa.Array:
+    """What stands in this column of these rows."""
+    return in_one_piece(only(rows, table.cells.column(index)))
+
+
+def _texts(values: Sequence[object]) -> pa.Array:
+    return pa.array([str(value) for value in values], pa.string())

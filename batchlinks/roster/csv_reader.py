@@ -1,0 +1,335 @@
+"""CSV and its kin: separated text, whatever the separator, the encoding and the line ends.
+
+Rows are numbered as Excel numbers them: a line break inside quotes starts no row, and a first line `sep=;` is an
+instruction and no row either.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from batchlinks.columns.id_column import possible_id_headers
+from batchlinks.errors import RosterError, SettingsError
+from batchlinks.roster.header import (
+    PREVIEW_ROWS,
+    NoHeader,
+    PreviewRow,
+    Start,
+    find_start,
+    is_blank,
+    is_filled,
+    no_header,
+    no_table,
+    start_at_row,
+)
+from batchlinks.roster.source import ReadOptions
+from batchlinks.roster.transfer import BATCH_ROWS, Facts, TableWriter
+
+SEPARATORS = ",;\t|"
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
+_TEXT_FORMULA = re.compile(r'\s*="((?:[^"]|"")*)"\s*')
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
+_MAX_CONTROL = 0.005  # share of control characters above which something is no text
+_DIGIT_COLUMN = 0.9  # share of its values with a digit that makes a column one of numbers
+_CHUNK = 1 << 20
+
+Lines = Sequence[str]
+
+
+def read_delimited(name: str, content: bytes, options: ReadOptions, writer: TableWriter) -> Facts:
+    """Send the table in `content` through `writer`. Raises `RosterError` and `SettingsError`."""
+    encoding, guessed = find_encoding(name, content, options.encoding)
+    if not encoding.startswith("utf-16"):
+        content = content.rstrip(b"\x1a")  # how DOS programs end a file
+    errors = "replace" if guessed else "strict"  # five bytes mean nothing in Windows-1252
+
+    def text() -> Iterator[str]:
+        return iter(io.TextIOWrapper(io.BytesIO(content), encoding, errors=errors, newline=""))
+
+    sample = list(islice(text(), PREVIEW_ROWS + (options.header_row or 0)))
+    declared = _SEPARATOR_LINE.fullmatch(sample[0].lstrip("\ufeff")) if sample else None
+    lines_before = 1 if declared else 0
+    layout = _find_layout(name, sample[lines_before:], declared[1] if declared else None, options)
+    reader = _Records(name, islice(text(), lines_before, None), layout)
+    misfits = _send_rows(reader, layout, writer)
+    return Facts(
+        headers=list(layout.start.headers),
+        header_row=layout.start.header_row,
+        encoding=codecs.lookup(encoding).name,
+        encoding_guessed=guessed,
+        separator=layout.separator,
+        misfits=misfits,
+    )
+
+
+def find_encoding(name: str, content: bytes, wanted: str | None) -> tuple[str, bool]:
+    """The encoding of `content`, and whether it was guessed: `wanted`, or a byte-order mark's, or UTF-8 where all
+    of it is, or else Windows-1252.
+
+    Raises `SettingsError` for an encoding that does not exist, `RosterError` where `content` is not in the one
+    that was named or marked, or is no text at all.
+    """
+    marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    if wanted is not None:
+        try:
+            wanted = codecs.lookup(wanted).name
+            " ".encode(wanted)
+        except (LookupError, UnicodeError):
+            raise SettingsError(
+                f"--encoding {wanted}: there is no such encoding. Common ones are utf-8, cp1252, latin-1, utf-16."
+            ) from None
+        if marked and wanted in ("utf-8", "utf-16", "utf-16-le", "utf-16-be"):
+            wanted = marked  # the mark itself is no text
+    encoding = wanted or marked
+    if encoding is not None:
+        _check_text(name, content, encoding)
+        return encoding, False
+    try:
+        _check_text(name, content, "utf-8", errors_too=True)
+    except UnicodeDecodeError:
+        _check_text(name, content, "cp1252", errors="replace")
+        return "cp1252", True
+    return "utf-8", False
+
+
+def _check_text(name: str, content: bytes, encoding: str, *, errors: str = "strict", errors_too: bool = False) -> None:
+    """Raises `RosterError` where `content` is no text in `encoding`; with `errors_too`, the decoder's own error."""
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    characters = control = 0
+    try:
+        for position in range(0, len(content), _CHUNK):
+            chunk = decoder.decode(content[position : position + _CHUNK], position + _CHUNK >= len(content))
+            if "\0" in chunk:
+                raise RosterError(
+                    f"{name} is not text that can be read. Export the patient list again as .xlsx or as CSV in "
+                    "UTF-8; if it is UTF-16, --encoding utf-16-le may help."
+                )
+            characters += len(chunk)
+            control += len(_CONTROL.findall(chunk))
+    except UnicodeDecodeError:
+        if errors_too:
+            raise
+        raise RosterError(
+            f"{name} is not in the encoding {encoding}. Leave out --encoding, or save the file as CSV UTF-8."
+        ) from None
+    if control > _MAX_CONTROL * characters:
+        raise RosterError(f"{name} is not text that can be read. Export the patient list again as .xlsx or .csv.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the lines of a file become rows of its table."""
+
+    separator: str
+    start: Start
+    fewest: int
+    """Fields that a row has at least."""
+
+    digit_columns: frozenset[int]
+    """Columns whose values have a digit, nearly all."""
+
+    @property
+    def most(self) -> int:
+        """Fields that a row has at most, blank ones at its end aside."""
+        return len(self.start.headers)
+
+
+def _find_layout(name: str, sample: Lines, declared: str | None, options: ReadOptions) -> _Layout:
+    """The separator that makes a table of `sample`, and the table's start.
+
+    Of several, one that makes more than one column, then one under which most rows are as wide as the header, then
+    the one with the widest header.
+    """
+    best: tuple[tuple[bool, int, int, float], _Layout] | None = None
+    headerless = False
+    for separator in declared or SEPARATORS:
+        try:
+            records = list(csv.reader(sample, delimiter=separator))
+        except csv.Error:
+            continue
+        preview = [PreviewRow(number, cells) for number, cells in enumerate(records, 1)]
+        try:
+            if options.header_row is not None:
+                start: Start | None = start_at_row(preview, options.header_row)
+            else:
+                start = find_start(preview, id_headers=possible_id_headers, id_column=options.id_column)
+        except NoHeader:
+            headerless = True
+            continue
+        if start is None:
+            continue
+        layout = _layout(separator, start, preview)
+        score = _score(layout, preview)
+        if best is None or score > best[0]:
+            best = score, layout
+    if best is None:
+        _check_sample(name, sample, declared or SEPARATORS[0])
+        raise no_header(name, None) if headerless else no_table(name)
+    return best[1]
+
+
+def _check_sample(name: str, sample: Lines, separator: str) -> None:
+    """Raises `RosterError` where the reason that no table is in `sample` is a quote."""
+    row = 0
+    try:
+        for _ in csv.reader(sample, delimiter=separator):
+            row += 1
+    except csv.Error:
+        raise _too_long(name, row + 1) from None
+    if _is_open_at_end(sample, separator):
+        raise _never_closed(name, row)
+
+
+def _layout(separator: str, start: Start, preview: Sequence[PreviewRow]) -> _Layout:
+    rows = [row.cells for row in preview if row.number > start.header_row and not is_blank(row.cells)]
+    if start.header_row == 0 and rows:
+        width = Counter(len(_without_blank_end(cells)) for cells in rows).most_common(1)[0][0]
+        start = Start(0, ("",) * width)
+    width = len(start.headers)
+    digit_columns = frozenset(
+        index
+        for index in range(width)
+        if (column := [cells[index] for cells in rows if index < len(cells) and _is_one_line(cells[index])])
+        and sum(any(map(str.isdigit, cell)) for cell in column) >= _DIGIT_COLUMN * len(column)
+    )
+    return _Layout(separator, start, len(_without_blank_end(start.headers)) or width, digit_columns)
+
+
+def _is_one_line(cell: str) -> bool:
+    return is_filled(cell) and "\n" not in cell and "\r" not in cell
+
+
+def _score(layout: _Layout, preview: Sequence[PreviewRow]) -> tuple[bool, int, int, float]:
+    rows = [row.cells for row in preview if row.number > layout.start.header_row and not is_blank(row.cells)]
+    fitting = sum(_fits(list(cells), layout) is not None for cells in rows)
+    share = fitting / len(rows) if rows else 1.0
+    return layout.most > 1, int(share >= 0.5) + int(share >= 0.9), layout.most, share
+
+
+def _without_blank_end(cells: Sequence[str]) -> Sequence[str]:
+    end = len(cells)
+    while end and not is_filled(cells[end - 1]):
+        end -= 1
+    return cells[:end]
+
+
+def _fits(cells: list[str], layout: _Layout) -> list[str] | None:
+    """`cells` as a row of the table, exactly as wide as its header; None for a row that is wider or narrower."""
+    width = layout.most
+    if len(cells) < layout.fewest or not is_blank(cells[width:]):
+        return None
+    return cells[:width] + [""] * (width - len(cells))
+
+
+class _Records:
+    """Every record of a file with its row number, after making sure that its quotes are what they seem."""
+
+    def __init__(self, name: str, lines: Iterable[str], layout: _Layout) -> None:
+        self._name = name
+        self._lines = lines
+        self._layout = layout
+        self._pending: list[str] = []
+        """Lines of the record at hand."""
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        row = 0
+        last: list[str] = []
+        pending = self._pending
+        records = csv.reader(self._keep_lines(), delimiter=self._layout.separator)
+        try:
+            for row, cells in enumerate(records, 1):
+                if len(pending) > 1:
+                    self._check_quotes(row, pending)
+                if any('="' in line for line in pending):
+                    cells = [_without_formula(cell) for cell in cells]
+                last = pending[:]
+                pending.clear()
+                yield row, cells
+        except csv.Error:
+            raise _too_long(self._name, row + 1) from None
+        if last and _is_open_at_end(last, self._layout.separator):
+            raise _never_closed(self._name, row)
+
+    def _keep_lines(self) -> Iterator[str]:
+        keep = self._pending.append
+        for line in self._lines:
+            keep(line)
+            yield line
+
+    def _check_quotes(self, row: int, lines: Lines) -> None:
+        """A record of several lines is either a field with line breaks, or a stray quote that swallowed rows up to
+        the next quote. It is the latter when text follows the closing quote, or when lines in it are rows of the
+        table by themselves."""
+        try:
+            list(csv.reader(lines, delimiter=self._layout.separator, strict=True))
+        except csv.Error:
+            raise _never_closed(self._name, row) from None
+        if any(map(self._is_row, lines[1:-1])) or all(map(self._is_row, lines)):
+            raise _never_closed(self._name, row)
+
+    def _is_row(self, line: str) -> bool:
+        if self._layout.most < 3:
+            return False
+        cells = line.strip("\r\n").split(self._layout.separator)
+        return len(cells) == self._layout.most and all(
+            any(map(str.isdigit, cells[index])) or not is_filled(cells[index]) for index in self._layout.digit_columns
+        )
+
+
+def _is_open_at_end(lines: Lines, separator: str) -> bool:
+    """Whether a quote is open at the end of `lines`: a line that followed would belong to the same record."""
+    complete = sum(1 for _ in csv.reader([*lines, "\n"], delimiter=separator))
+    return sum(1 for _ in csv.reader([*lines, "\n", "x"], delimiter=separator)) == complete
+
+
+def _never_closed(name: str, row: int) -> RosterError:
+    return RosterError(
+        f'{name}: a quote (") is opened in row {row} and never closed, so the rows below it would be lost. Correct '
+        "that row: remove the quote, or close it."
+    )
+
+
+def _too_long(name: str, row: int) -> RosterError:
+    return RosterError(
+        f'{name}: row {row} has a field of more than {csv.field_size_limit():,} characters. Most likely a quote (") '
+        "in it is opened and never closed: correct that row."
+    )
+
+
+def _without_formula(cell: str) -> str:
+    """`="00123"`, which keeps a spreadsheet from dropping the zeros, as the text that it stands for."""
+    match = _TEXT_FORMULA.fullmatch(cell)
+    return match[1].replace('""', '"') if match else cell
+
+
+def _send_rows(
+    records: Iterable[tuple[int, list[str]]], layout: _Layout, writer: TableWriter
+) -> list[tuple[int, list[str]]]:
+    """Send all rows below the header. Returns the misfits: position, and fields as they stood."""
+    writer.begin(layout.most)
+    misfits: list[tuple[int, list[str]]] = []
+    blank = [""] * layout.most
+    numbers: list[int] = []
+    rows: list[list[str]] = []
+    for number, cells in chain(records, [(0, [])]):
+        if number > layout.start.header_row and not is_blank(cells):
+            row = cells if len(cells) == layout.most else _fits(cells, layout)
+            if row is None:
+                misfits.append((writer.rows + len(rows), list(_without_blank_end(cells))))
+            rows.append(blank if row is None else row)
+            numbers.append(number)
+        if len(rows) == BATCH_ROWS or (rows and number == 0):
+            writer.write(numbers, list(zip(*rows, strict=True)))
+            numbers, rows = [], []
+    return misfits

@@ -1,0 +1,87 @@
+"""The side that asks for a roster: it starts the process that reads the file, and takes the table from it.
+
+Files come from outside. What a hostile or damaged one can do to a reader (run out of memory, abort, never end)
+happens to a process that can be spared, and becomes a sentence here.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from batchlinks.errors import RosterError
+from batchlinks.roster.child_process import reading_process
+from batchlinks.roster.source import ENDINGS, ReadOptions, RosterBytes
+from batchlinks.roster.transfer import receive_table
+from batchlinks.table import Table
+
+_WHEREVER = ReadOptions()
+_MEGABYTE = 1_000_000
+MAX_FILE_BYTES = 1_000 * _MEGABYTE
+_SECONDS = 30.0
+_SECONDS_PER_MEGABYTE = 6.0  # the slowest real workbooks, all numbers, take about one
+
+
+def read_roster(source: Path | RosterBytes, options: ReadOptions = _WHEREVER) -> Table:
+    """The rows of the one table in `source` that can be a roster.
+
+    Raises `RosterError` for a file that cannot be used, and `SettingsError` for a sheet, a header row or an
+    encoding that is not there. Blocks until the file is read, seconds for a million rows.
+    """
+    _refuse_by_name(source.name)
+    size = len(source.content) if isinstance(source, RosterBytes) else _size_of(source)
+    if size == 0:
+        raise RosterError(f"{source.name} is empty: there is nothing in the file. Export the patient list again.")
+    if size > MAX_FILE_BYTES:
+        raise RosterError(
+            f"{source.name} is larger than {MAX_FILE_BYTES // _MEGABYTE:,} MB. Split it into several files."
+        )
+    time_limit = _SECONDS + _SECONDS_PER_MEGABYTE * size / _MEGABYTE
+    return _read_in_child(source, options, time_limit)
+
+
+def _refuse_by_name(name: str) -> None:
+    ending = Path(name).suffix.lower()
+    if name.startswith(("~$", ".~lock.")):
+        raise RosterError(
+            f"{name} only marks that somebody has the file open; it holds no patients. Use the file itself."
+        )
+    if ending in (".gsheet", ".gdoc"):
+        raise RosterError(
+            f"{name} is a shortcut to a Google document; the patients are not in it. Open it, download it as "
+            "Microsoft Excel (.xlsx), and use that file."
+        )
+    if ending and ending not in ENDINGS:
+        raise RosterError(
+            f"{name} ends in {ending}, which is no kind of patient list. Save it as one of: {' '.join(ENDINGS)}."
+        )
+
+
+def _size_of(path: Path) -> int:
+    try:
+        if path.is_dir():
+            raise RosterError(f"{path.name} is a folder. Name the file in it that is the patient list.")
+        return path.stat().st_size
+    except FileNotFoundError:
+        raise RosterError(f"There is no file {path.name} there. Check the name and the folder.") from None
+    except OSError as error:
+        raise RosterError(f"{path.name} cannot be opened: {error.strerror}.") from None
+
+
+def _read_in_child(source: Path | RosterBytes, options: ReadOptions, time_limit: float) -> Table:
+    request: dict[str, object] = {"name": source.name, "options": asdict(options)}
+    if isinstance(source, RosterBytes):
+        request["length"] = len(source.content)
+    else:
+        request["path"] = str(source.absolute())
+    opening = json.dumps(request).encode() + b"\n"
+    content = [source.content] if isinstance(source, RosterBytes) else []
+    with reading_process() as child, child.limited_to(time_limit):
+        child.send(opening, *content)
+        table = receive_table(child.source, source.name)
+    if table is None:
+        reason = "reading it took too long" if child.out_of_time else "it is damaged"
+        raise RosterError(
+            f"{source.name} cannot be read: {reason}, or it would expand beyond reason. Open it in Excel, copy the "
+            "patient list into a new workbook, and use that."
+        )
+    return table

@@ -1,0 +1,249 @@
+"""Excel workbooks of every kind, read by calamine, corrected by what the XML says where the cells need it."""
+
+import datetime as dt
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import python_calamine as calamine
+
+from batchlinks.errors import RosterError
+from batchlinks.roster.file_kind import FileKind, damaged
+from batchlinks.roster.guard import Archive, limit_memory
+from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, Start, is_blank
+from batchlinks.roster.number_format import NumberFormat, Shown, shown_plainly
+from batchlinks.roster.sheet_choice import choose_sheet, named_sheet, table_of
+from batchlinks.roster.source import ReadOptions
+from batchlinks.roster.transfer import BATCH_ROWS, Facts, Kinds, TableWriter
+from batchlinks.roster.xlsx_details import (
+    NO_CACHED_VALUE,
+    Marks,
+    Survey,
+    WorkbookXml,
+    error_text,
+    look_closely,
+    read_workbook_xml,
+    survey_sheet,
+)
+from batchlinks.table import CellKind
+
+Cell = int | float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
+
+_EXTRA_MEMORY_OF_BINARY = 30  # for each byte of a file that is not, or differently, compressed
+
+
+def read_workbook(name: str, content: bytes, kind: FileKind, options: ReadOptions, writer: TableWriter) -> Facts:
+    """Send the table in `content` through `writer`. Raises `RosterError` and `SettingsError`."""
+    if kind is FileKind.XLS:
+        archive = None
+        limit_memory(_EXTRA_MEMORY_OF_BINARY * len(content))
+    else:
+        archive = Archive(name, content)
+        limit_memory(archive.memory_needed)
+    details = _XlsxDetails(archive) if archive and kind is FileKind.XLSX else None
+    try:
+        with calamine.load_workbook(io.BytesIO(content)) as book:
+            return _Workbook(name, book, details).read(options, writer)
+    except calamine.PasswordError:
+        raise RosterError(f"{name} is protected with a password in a way that cannot be opened here.") from None
+    except (calamine.CalamineError, OSError):
+        raise damaged(name) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Correction:
+    """What is to be shown instead of what calamine read, for the cells of one sheet."""
+
+    marks: Mapping[int, Marks]
+    formats: Mapping[int, NumberFormat]
+    rows_with_failures: frozenset[int]
+    """Rows with an error or a formula without a result, which calamine takes for blank cells."""
+
+    hidden_rows: Sequence[int]
+
+
+_NOTHING = _Correction({}, {}, frozenset(), ())
+
+
+class _XlsxDetails:
+    """What the XML of an `.xlsx` file says beyond the cells."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._xml: WorkbookXml = read_workbook_xml(archive)
+        self._surveys: dict[str, Survey] = {}
+
+    def size(self, sheet: str) -> int:
+        """Bytes of the sheet's XML."""
+        part = self._xml.sheet_parts.get(sheet, "")
+        return self._archive.size(part) if part in self._archive else 0
+
+    def survey(self, sheet: str) -> None:
+        """Raises `RosterError` where `sheet` should better not be read."""
+        part = self._xml.sheet_parts.get(sheet, "")
+        if part in self._archive:
+            self._surveys[sheet] = survey_sheet(self._archive, sheet, part, self._xml.formats)
+
+    def correction(self, sheet: str) -> _Correction:
+        """Of a sheet that was surveyed."""
+        survey = self._surveys.get(sheet)
+        if survey is None:
+            return _NOTHING
+        marks: Mapping[int, Marks] = {}
+        if survey.has_formats or survey.has_formulas_or_errors:
+            marks = look_closely(
+                self._archive,
+                self._xml.sheet_parts[sheet],
+                self._xml,
+                formulas_and_errors=survey.has_formulas_or_errors,
+            )
+        failures = (column.rows[column.marks < 0] for column in marks.values())
+        return _Correction(
+            marks, self._xml.formats, frozenset(row for rows in failures for row in rows.tolist()), survey.hidden_rows
+        )
+
+
+class _Workbook:
+    """A workbook that calamine opened."""
+
+    def __init__(self, name: str, book: calamine.CalamineWorkbook, details: _XlsxDetails | None) -> None:
+        self._name = name
+        self._book = book
+        self._details = details
+        self._opened: calamine.CalamineSheet | None = None
+
+    def read(self, options: ReadOptions, writer: TableWriter) -> Facts:
+        """Send the one table that is the roster."""
+        sheets = [sheet.name for sheet in self._book.sheets_metadata if sheet.typ == calamine.SheetTypeEnum.WorkSheet]
+        if options.sheet is not None:
+            sheets = [named_sheet(self._name, sheets, options.sheet)]
+        elif self._details:
+            # The largest last: most likely it is the roster, and then it is open already.
+            sheets = sorted(sheets, key=self._details.size)
+        order = {sheet.name: index for index, sheet in enumerate(self._book.sheets_metadata)}
+        tables = [table_of(sheet, self._preview(sheet, options), options) for sheet in sheets]
+        tables.sort(key=lambda table: order[table.sheet])
+        sheet, start = choose_sheet(self._name, tables, options)
+        hidden = self._send(sheet, start, writer)
+        return Facts(headers=list(start.headers), header_row=start.header_row, sheet=sheet, hidden_rows=hidden)
+
+    def _open(self, sheet: str) -> calamine.CalamineSheet:
+        if self._opened is None or self._opened.name != sheet:
+            self._opened = None  # before the next takes its memory
+            if self._details:
+                self._details.survey(sheet)
+            self._opened = self._book.get_sheet_by_name(sheet)
+        return self._opened
+
+    def _rows(self, sheet: str) -> Iterator[tuple[int, list[Cell]]]:
+        """Number and cells, from the first used column on, of every row."""
+        opened = self._open(sheet)
+        if opened.start is None:
+            return iter(())
+        return enumerate(opened.iter_rows(), 1)
+
+    def _first_column(self, sheet: str) -> int:
+        start = self._open(sheet).start
+        return start[1] if start else 0
+
+    def _preview(self, sheet: str, options: ReadOptions) -> list[PreviewRow]:
+        before = [""] * self._first_column(sheet)
+        filled = (
+            PreviewRow(number, before + [_shown(cell)[0] for cell in cells])
+            for number, cells in self._rows(sheet)
+            if not is_blank(cells)
+        )
+        return list(islice(filled, PREVIEW_ROWS + (options.header_row or 0)))
+
+    def _send(self, sheet: str, start: Start, writer: TableWriter) -> list[int]:
+        """Send all rows below the header. Returns the numbers of the hidden ones among them."""
+        correction = self._details.correction(sheet) if self._details else _NOTHING
+        first_column = self._first_column(sheet)
+        exact = self._details is not None
+        writer.begin(len(start.headers))
+        below = (
+            (number, cells)
+            for number, cells in self._rows(sheet)
+            if number > start.header_row and (not is_blank(cells) or number in correction.rows_with_failures)
+        )
+        sent: set[int] = set()
+        hidden = set(correction.hidden_rows)
+        while batch := list(islice(below, BATCH_ROWS)):
+            numbers = [number for number, _ in batch]
+            columns: list[Sequence[str]] = [[""] * len(batch)] * first_column
+            kinds: dict[int, Kinds] = {}
+            for column, values in enumerate(zip(*(cells for _, cells in batch), strict=True), first_column):
+                texts, column_kinds = _column(values, exact)
+                marks = correction.marks.get(column)
+                if marks is not None:
+                    texts, column_kinds = _corrected(values, texts, column_kinds, numbers, marks, correction.formats)
+                columns.append(texts)
+                if column_kinds is not None:
+                    kinds[column] = column_kinds
+            writer.write(numbers, columns, kinds)
+            if hidden:
+                sent.update(hidden.intersection(numbers))
+        return sorted(sent)
+
+
+def _column(values: Sequence[Cell], exact: bool) -> tuple[Sequence[str], Kinds | None]:
+    """Text and kinds of a column; no kinds where all is text.
+
+    Unless `exact`, the number formats are not known, and no number can be told to show what it seems to.
+    """
+    if set(map(type, values)) <= {str}:
+        return values, None  # type: ignore[return-value]  # as was just seen
+    shown = [_shown(value) for value in values]
+    kinds = np.fromiter((kind for _, kind in shown), dtype=np.int8, count=len(shown))
+    if not exact:
+        kinds[kinds == CellKind.NUMBER] = CellKind.UNREADABLE_FORMAT
+    return [text for text, _ in shown], kinds
+
+
+def _corrected(
+    values: Sequence[Cell],
+    texts: Sequence[str],
+    kinds: Kinds | None,
+    numbers: Sequence[int],
+    marks: Marks,
+    formats: Mapping[int, NumberFormat],
+) -> tuple[Sequence[str], Kinds]:
+    """The column with what its marked cells show."""
+    texts = list(texts)
+    kinds = np.zeros(len(texts), dtype=np.int8) if kinds is None else kinds
+    begin, end = np.searchsorted(marks.rows, (numbers[0], numbers[-1] + 1))
+    rows = marks.rows[begin:end]
+    positions = np.searchsorted(numbers, rows)
+    for position, row, mark in zip(positions.tolist(), rows.tolist(), marks.marks[begin:end].tolist(), strict=True):
+        if numbers[position] != row:
+            continue  # a blank row
+        value = values[position]
+        if mark == NO_CACHED_VALUE:
+            texts[position], kinds[position] = "", CellKind.NO_CACHED_VALUE
+        elif (error := error_text(mark)) is not None:
+            texts[position], kinds[position] = error, CellKind.ERROR
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            texts[position], kinds[position] = formats[mark].show(value)
+    return texts, kinds
+
+
+def _shown(value: Cell) -> Shown:
+    """What a cell shows, going by its value alone."""
+    match value:
+        case str():
+            return value, CellKind.TEXT
+        case bool():
+            return ("TRUE" if value else "FALSE"), CellKind.BOOLEAN
+        case int() | float():
+            return shown_plainly(value)
+        case dt.datetime():
+            return value.isoformat(" ", "minutes"), CellKind.DATE
+        case dt.date():
+            return value.isoformat(), CellKind.DATE
+        case dt.time():
+            return value.isoformat("minutes"), CellKind.DATE
+        case dt.timedelta():
+            minutes = round(value.total_seconds() / 60)
+            return f"{minutes // 60}:{minutes % 60:02d}", CellKind.DATE

@@ -1,0 +1,1 @@
+"""Folders anywhere, and files that come whole or not at all."""

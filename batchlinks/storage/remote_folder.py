@@ -1,0 +1,124 @@
+"""A folder of a storage, as the rest of batchlinks sees it; and what goes wrong there, in sentences."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from batchlinks.errors import PlaceError, PlaceLost, SettingsError
+from batchlinks.storage.address import Address
+from batchlinks.storage.folder import Entry, Place, carry, plain
+from batchlinks.storage.store import Kind, Store
+
+
+class RemotePlace:
+    """See `batchlinks.storage.folder.Place`. All folders of one place share one connection."""
+
+    local: None = None
+
+    def __init__(self, store: Store, path: str, address: str) -> None:
+        self._store = store
+        self._path = path
+        self._address = address
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    def exists(self) -> bool:
+        with explained(self._store, self._address, "looked at"):
+            try:
+                return self._store.is_folder(self._path)
+            except FileNotFoundError:
+                return False
+
+    def folder(self, name: str) -> "RemotePlace":
+        return RemotePlace(self._store, self._at(name), f"{self._address}/{name}")
+
+    def entries(self) -> list[Entry]:
+        with explained(self._store, self._address, "listed"):
+            return sorted(self._store.listing(self._path).files, key=lambda entry: entry.name)
+
+    def folders(self) -> list[str]:
+        with explained(self._store, self._address, "listed"):
+            return sorted(self._store.listing(self._path).folders)
+
+    def read(self, name: str, *, at_most: int | None = None) -> bytes:
+        path = self._at(name)
+        with explained(self._store, self._address, "read"):
+            return self._store.read(path, at_most)
+
+    def write(self, name: str, content: bytes, *, mode: int = 0o600) -> None:
+        path = self._at(name)
+        with explained(self._store, self._address, "written"):
+            self._store.put(content, path, mode=mode)
+
+    def upload(self, source: Path, name: str, *, mode: int = 0o600) -> None:
+        path = self._at(name)
+        with explained(self._store, self._address, "written"):
+            self._store.put(source, path, mode=mode)
+
+    def move(self, name: str, to: Place, new_name: str) -> None:
+        if not (isinstance(to, RemotePlace) and to._store is self._store):
+            carry(self, name, to, new_name)
+            return
+        source, target = self._at(name), to._at(new_name)
+        with explained(self._store, self._address, "changed"):
+            self._store.move(source, target)
+
+    def remove(self, name: str) -> None:
+        path = self._at(name)
+        with explained(self._store, self._address, "changed"):
+            self._store.remove(path)
+
+    def remove_folder(self) -> None:
+        with explained(self._store, self._address, "changed"):
+            self._store.remove_tree(self._path)
+
+    def _at(self, name: str) -> str:
+        return f"{self._path}/{plain(name)}"
+
+
+def read_file(store: Store, address: Address, *, at_most: int) -> bytes:
+    """What the file at an address holds, no more than the first `at_most` bytes. Raises PlaceError."""
+    with explained(store, str(address), "read"):
+        return store.read(store.path_of(address), at_most)
+
+
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, Warning)
+"""Not the storage's fault, and to be told apart from it."""
+
+
+@contextmanager
+def explained(store: Store, address: str, done: str) -> Iterator[None]:
+    """What goes wrong within becomes a sentence; but FileExistsError is for whoever asked.
+
+    Before anything has worked with this storage, no connection is a wrong address; afterwards it is a loss.
+    """
+    try:
+        yield
+    except (FileExistsError, SettingsError, *_DEFECTS):
+        raise
+    except PlaceError as error:
+        raise PlaceLost(str(error)) if store.has_worked else error from error
+    except Exception as error:  # whatever the library behind it raises
+        raise _sentence(store, error, address, done) from error
+    else:
+        store.has_worked = True
+
+
+def _sentence(store: Store, error: Exception, address: str, done: str) -> PlaceError:
+    trouble = store.trouble(error)
+    why = f": {trouble.why}" if trouble.why else ""
+    match trouble.kind:
+        case Kind.MISSING:
+            return PlaceError(f"{address} cannot be {done}: there is nothing of that name. Check the address.")
+        case Kind.REFUSED:
+            return PlaceError(f"{address} cannot be {done}, since access is refused{why}. Ask whoever runs it.")
+        case Kind.UNREACHABLE if not store.has_worked:
+            return PlaceError(f"{address} cannot be reached{why}. Check the address, the network and the proxy.")
+        case Kind.UNREACHABLE:
+            return PlaceLost(f"The connection to {address} broke and could not be made again{why}. Try again later.")
+        case Kind.FAILED:
+            return PlaceLost(
+                f"{address} could not be {done}{why or ', and does not say why'}. Try again, or ask whoever runs it."
+            )

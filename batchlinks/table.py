@@ -1,0 +1,88 @@
+"""A roster as it was read: text as a person sees it, and where each row stands in the file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from batchlinks.arrow_memory import in_one_piece
+from batchlinks.row_codes import ErrorCode
+
+
+class CellKind(IntEnum):
+    """What stood in a cell. Anything but TEXT and NUMBER cannot be an external ID.
+
+    A cell's text is always what goes into the results; its kind says why it may not be trusted as an ID.
+    """
+
+    TEXT = 0
+    NUMBER = 1  # a number whose text is for certain what a person sees
+    DATE = 2  # a date, a time or a duration
+    BOOLEAN = 3
+    ERROR = 4  # #N/A and its like
+    NO_CACHED_VALUE = 5  # a formula never calculated
+    UNREADABLE_FORMAT = 6  # a number in a format that cannot be rendered for certain
+    LOST_DIGITS = 7  # a number of more than 15 digits
+    FRACTION = 8  # a number with decimals, or shown with decimals
+    SCIENTIFIC = 9  # a number formatted as 0.00E+00
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows below the header of one table of one sheet; blank rows are left out.
+
+    Position p (0 for the first row) is the same in `cells`, `kinds` and `row_numbers`.
+    """
+
+    headers: tuple[str, ...]
+    """One for each column from the spreadsheet's first (A) on, cleaned of surrounding white space and line breaks; ""
+    where blank, repeats as they stand. A headerless list has all ""."""
+
+    cells: pa.Table
+    """Columns "0" … "n-1" of type string (no nulls; "" is blank), as many as `headers`."""
+
+    row_numbers: npt.NDArray[np.int32]
+    """Each row's number as a spreadsheet shows it: 1 is the first line of the file; header and blank rows count,
+    line breaks inside quotes do not."""
+
+    kinds: Mapping[int, npt.NDArray[np.int8]] = field(default_factory=dict)
+    """`CellKind` of each row, for the columns that hold anything but text; a column not named is all TEXT."""
+
+    misfits: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Position -> the fields as they stood, for CSV rows with more or fewer fields than the header (blank surplus
+    aside). Their cells in `cells` are all ""."""
+
+    name: str = "roster"
+    """The file's name without folder, `patients.xlsx`; `roster` for standard input."""
+
+    sha256: str = ""
+    """Of the file's bytes, in hex."""
+
+    is_error_report: bool = False
+    """Whether these are the refused rows of an earlier run, fixed or not, handed in again."""
+
+    refused_before: Mapping[int, tuple[ErrorCode, Mapping[str, int]]] = field(default_factory=dict)
+    """Of an error report: position -> code and the numbers in its sentence, for refusals that only the whole roster or an
+    option of that run could tell."""
+
+    sheet: str | None = None
+    header_row: int = 0
+    """As a spreadsheet numbers it; 0 where the list has no header."""
+
+    encoding: str | None = None
+    """Of a CSV, as Python names it."""
+
+    encoding_guessed: bool = False
+    separator: str | None = None
+    hidden_rows: tuple[int, ...] = ()
+    """Numbers of the rows that are hidden or filtered out (and were read)."""
+
+    def __len__(self) -> int:
+        return len(self.row_numbers)
+
+    def column(self, index: int) -> pa.Array:
+        """Column `index` as one array of strings."""
+        return in_one_piece(self.cells.column(index))

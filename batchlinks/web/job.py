@@ -1,0 +1,367 @@
+"""The process that checks one uploaded list, or takes one run from file to results: `batchlinks.check` and `run` as they are.
+
+It is told what to do by one line of JSON on standard input (nothing of a run stands in a process list). A check
+answers by one line on standard output. A run says how far it is in files, so that it can outlive its server.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from batchlinks.arrow_memory import keep_small
+from batchlinks.config.settings import Config, RunSettings
+from batchlinks.errors import BatchlinksError, ExitCode, defect
+from batchlinks.roster.child_process import started_ahead
+from batchlinks.roster.source import RosterBytes
+from batchlinks.signals import Interruption
+from batchlinks.storage.folder import LocalPlace
+from batchlinks.storage.locks import acquire, release
+from batchlinks.storage.private_files import private
+from batchlinks.web.fields import effective, in_page_words, is_path
+from batchlinks.web.uploads import Upload, Uploads, now
+from batchlinks.without_pandas import leave_pandas_out
+
+_SAY_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.2
+_FEELING_ITS_WAY_S = 2.0
+_WAIT_FOR_EVER = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker is told."""
+
+    do: Literal["check", "run"]
+    folder: str
+    """Of all uploads."""
+
+    id: str
+    base: Mapping[str, Any]
+    """What IT has set up: those of `RunSettings` that are not its defaults; paths as text."""
+
+    projects: Mapping[str, str]
+    """Project IDs by name."""
+
+    settings: Mapping[str, Any] | None = None
+    """Of a check: what is to be tried; else what is saved."""
+
+    @property
+    def base_settings(self) -> RunSettings:
+        values: dict[str, Any] = {name: Path(value) if is_path(name) else value for name, value in self.base.items()}
+        return RunSettings(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: `outcome.json`."""
+
+    exit_code: int
+    message: str | None
+    """Why it stopped, in words of the page; None where it did not."""
+
+    summary: Mapping[str, Any]
+    """Its counts, as in the summary file; empty where it came to none."""
+
+    files: Mapping[str, str]
+    """`links`, `errors`, `duplicates`, `summary` -> path from the upload's folder."""
+
+    problems: list[dict[str, Any]]
+    total: int
+    done: int
+    ended_at: str
+
+
+class TakenUpLater(BaseException):
+    """The server ends, and its worker with it: nothing is written, and the next server goes on from the ledger."""
+
+
+def main() -> int:
+    """Do the one task. The exit code only tells whether the worker lived to its end."""
+    task = Task(**json.loads(sys.stdin.readline()))
+    uploads = Uploads(Path(task.folder))
+    upload = uploads.find(task.id) if task.do == "run" else Upload(**json.loads(sys.stdin.readline()))
+    if upload is None:
+        return 0
+    if task.do == "check":
+        with started_ahead():
+            leave_pandas_out()
+            keep_small()
+            print(json.dumps(check(uploads, upload, task)), flush=True)
+        return 0
+    interruption = Interruption()
+    threading.Thread(target=_listen, args=(uploads.of(upload),), daemon=True).start()
+    try:
+        with interruption.installed():
+            lock = uploads.worker_lock(upload)
+            held = acquire(lock, timeout_s=_WAIT_FOR_EVER, mode=0o600)  # a worker of a killed server may still be at it
+            try:
+                with started_ahead():
+                    leave_pandas_out()
+                    keep_small()
+                    run(uploads, upload, task, interruption)
+            finally:
+                release(lock, held)
+    except (TakenUpLater, KeyboardInterrupt):
+        return 1
+    return 0
+
+
+def _listen(folder: Path) -> None:
+    """Somebody who stops or deletes a run does so by a file: whichever process is at work hears of it."""
+    while True:
+        time.sleep(_LOOK_EVERY_S)
+        if not (folder / "run.json").exists():
+            os._exit(1)
+        if (folder / "stop").exists():
+            if sys.platform == "win32":
+                signal.raise_signal(signal.SIGTERM)
+            else:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            return
+
+
+# --- a check --------------------------------------------------------------------------------------------------
+
+
+def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
+    """What the server saves as `Upload.checked`, or `{"refused": "a sentence"}`."""
+    from batchlinks.columns.id_column import IdColumnUndecided, choose_id_column, display_names
+    from batchlinks.pipeline import run as batch
+    from batchlinks.results.reports import kept_for_staff
+    from batchlinks.roster.sheet_choice import SheetUndecided
+    from batchlinks.table import Table
+    from batchlinks.web import findings
+
+    tables: list[Table] = []
+    try:
+        settings = effective(task.base_settings, task.settings or {})
+        around = batch.Surroundings(config=Config(projects=task.projects), seen=tables.append, user=upload.owner)
+        report = batch.check(_roster(uploads, upload), _placed(settings, uploads, upload), around)
+    except IdColumnUndecided as undecided:
+        (table,) = tables
+        return {
+            "sheet": table.sheet,
+            "columns": display_names(table.headers),
+            "id_column": None,
+            "candidates": list(undecided.names),
+            "rows": len(table),
+            "sendable": None,
+            "duplicates": None,
+            "errors": {},
+            "warnings": [],
+            "problems": [],
+            "preview": asdict(findings.preview_of(table, None)),
+            "at": [],
+            "for_staff": [],
+            "file": None,
+        }
+    except SheetUndecided as error:
+        return {"refused": in_page_words(str(error)), "sheets": list(error.sheets)}
+    except BatchlinksError as error:
+        return {"refused": in_page_words(str(error))}
+    except Exception as error:
+        return {"refused": defect(error)}
+    (table,) = tables
+    summary = report.summary
+    column = choose_id_column(table, settings.id_column)
+    return {
+        "sheet": table.sheet,
+        "columns": display_names(table.headers),
+        "id_column": summary.id_column,
+        "candidates": [],
+        "rows": summary.rows,
+        "sendable": summary.linked,
+        "duplicates": summary.duplicates,
+        "errors": dict(summary.errors),
+        "warnings": findings.warnings_of(summary.warnings),
+        "problems": [asdict(problem) for problem in findings.problems_of(report.sheets["errors"])],
+        "preview": asdict(findings.preview_of(table, column)),
+        "at": list(column.parts),
+        "for_staff": list(kept_for_staff(table, column, settings)),
+        "file": _within(uploads, upload, report.published.paths["errors"]),
+    }
+
+
+# --- a run ----------------------------------------------------------------------------------------------------
+
+
+def run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption) -> None:
+    """Take the run to its outcome, unless an earlier worker has done so. Raises TakenUpLater, KeyboardInterrupt."""
+    if uploads.find(upload.id) != upload or uploads.outcome(upload) is not None:
+        return
+    begun = uploads.work(upload) / "begun"
+    if not begun.exists():
+        LocalPlace(uploads.work(upload)).write("begun", b"")
+    elif (outcome := _finished_unsaid(uploads, upload, begun.stat().st_mtime_ns)) is not None:
+        uploads.end(upload, asdict(outcome))
+        return
+    progress = FileProgress(LocalPlace(uploads.work(upload)), interruption, (uploads.of(upload) / "stop").exists)
+    uploads.end(upload, asdict(_run(uploads, upload, task, interruption, progress)))
+
+
+def _run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption, progress: "FileProgress") -> Outcome:
+    from batchlinks.pipeline import run as batch
+    from batchlinks.web import findings
+
+    try:
+        settings = effective(task.base_settings, upload.settings)
+        around = batch.Surroundings(
+            config=Config(projects=task.projects),
+            progress=progress,
+            confirm=progress.plan,
+            interruption=interruption,
+            user=upload.owner,
+        )
+        report = batch.run(_roster(uploads, upload), _placed(settings, uploads, upload), around)
+        files = _to_download(uploads, upload, report.published.paths["summary"], report.summary.outputs)
+    except BatchlinksError as error:
+        return _failed(progress, error.exit_code, in_page_words(str(error)))
+    except Exception as error:
+        return _failed(progress, ExitCode.BROKEN, defect(error))
+    return Outcome(
+        exit_code=report.exit_code,
+        message=in_page_words(str(report.stopped_by)) if report.stopped_by else None,
+        summary={**report.summary.as_json(), "warnings": findings.warnings_of(report.summary.warnings)},
+        files=files,
+        problems=[asdict(problem) for problem in findings.problems_of(report.sheets["errors"])],
+        total=progress.total,
+        done=progress.done,
+        ended_at=now(),
+    )
+
+
+def _failed(progress: "FileProgress", code: ExitCode, message: str) -> Outcome:
+    return Outcome(int(code), message, {}, {}, [], progress.total, progress.done, now())
+
+
+def _finished_unsaid(uploads: Uploads, upload: Upload, begun: int) -> Outcome | None:
+    """Of a run whose worker was killed after everything was in place and before it could say so.
+
+    `begun`: when its first worker began, in nanoseconds. A journal that is still there belongs to an unfinished one.
+    """
+    results = uploads.results(upload)
+    if any(results.glob(".*.summary.pending")):
+        return None
+    for path in results.glob("*.summary.json"):
+        if path.stat().st_mtime_ns > begun:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            files = _to_download(uploads, upload, path, summary["outputs"])
+            return Outcome(summary["exit_code"], None, summary, files, [], summary["linked"], summary["linked"], now())
+    return None
+
+
+def _roster(uploads: Uploads, upload: Upload) -> RosterBytes:
+    return RosterBytes(upload.name, (uploads.of(upload) / "roster").read_bytes())
+
+
+def _placed(settings: RunSettings, uploads: Uploads, upload: Upload) -> RunSettings:
+    """Its results stay in its own folder, for the server alone."""
+    from dataclasses import replace
+
+    return replace(settings, output_dir=uploads.results(upload), share_with_group=False)
+
+
+def _within(uploads: Uploads, upload: Upload, path: Path) -> str:
+    return path.resolve().relative_to(uploads.of(upload).resolve()).as_posix()
+
+
+def _to_download(uploads: Uploads, upload: Upload, summary: Path, outputs: Iterable[str]) -> dict[str, str]:
+    """What there is of `links`, `errors`, `duplicates` and `summary`. Links in several files become one zip archive."""
+    stem = summary.name.removesuffix(".summary.json")
+    known = {f"{stem}.errors.xlsx": "errors", f"{stem}.errors.csv": "errors", f"{stem}.duplicates.csv": "duplicates"}
+    files = {known[name]: _within(uploads, upload, summary.parent / name) for name in outputs if name in known}
+    links = [summary.parent / name for name in outputs if name not in known]
+    if links != [summary.parent / f"{stem}.links{links[0].suffix}"]:
+        links = [_archive(links, summary.parent, uploads.work(upload) / f"{stem}.links.zip")]
+    return files | {"links": _within(uploads, upload, links[0]), "summary": _within(uploads, upload, summary)}
+
+
+def _archive(paths: Iterable[Path], folder: Path, archive: Path) -> Path:
+    with open(archive, "wb", opener=private) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for path in paths:
+            zipped.write(path, path.relative_to(folder))
+    return archive
+
+
+class FileProgress:
+    """A Progress that is read by the server, whichever server that is by then: `progress.json`.
+
+    `known` patients have a link already; `total` are those for whom this run is to get one, known or not.
+    """
+
+    def __init__(self, place: LocalPlace, interruption: Interruption, stopped_by_user: Callable[[], bool]) -> None:
+        self._place = place
+        self._interruption = interruption
+        self._stopped_by_user = stopped_by_user
+        self._known = self._linked = self._refused = self._to_send = 0
+        self._rate: float | None = None
+        self._began = self._said_at = time.monotonic()
+        self._said_done = 0
+        self._say()
+
+    @property
+    def total(self) -> int:
+        return self._known + self._to_send
+
+    @property
+    def done(self) -> int:
+        return self._known + self._linked + self._refused
+
+    def plan(self, plan: Any) -> bool:
+        """Is asked whether the run may go on (`batch.Plan`): it may, since somebody pressed start."""
+        self._known, self._to_send = plan.known, plan.to_send
+        self._say()
+        return True
+
+    def start(self, total: int) -> None:
+        """`total` IDs are going to be asked for."""
+        self._to_send = total
+        self._began = self._said_at = time.monotonic()
+        self._said_done = self.done
+        self._say()
+
+    def settled(self, *, linked: bool) -> None:
+        """One more ID has its outcome."""
+        self._linked += linked
+        self._refused += not linked
+        if time.monotonic() - self._said_at >= _SAY_EVERY_S:
+            self._measure()
+            self._say()
+
+    def finish(self) -> None:
+        """No more will come. Raises TakenUpLater when that is because the server ends."""
+        self._say()
+        if self._interruption.happened and not self._stopped_by_user():
+            raise TakenUpLater
+
+    def _measure(self) -> None:
+        """Patients a second, the latest counting most. None while the run is still feeling its way: it opens with one call."""
+        at = time.monotonic()
+        if self._rate is None and at - self._began < _FEELING_ITS_WAY_S:
+            return
+        latest = (self.done - self._said_done) / (at - self._said_at)
+        self._rate = latest if self._rate is None else 0.8 * self._rate + 0.2 * latest
+        self._said_at, self._said_done = at, self.done
+
+    def _say(self) -> None:
+        said = {
+            "total": self.total,
+            "done": self.done,
+            "linked": self._known + self._linked,
+            "refused": self._refused,
+            "rate": self._rate,
+            "seconds_left": (self.total - self.done) / self._rate if self._rate else None,
+        }
+        self._place.write("progress.json", json.dumps(said).encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
