@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.roster.source import RosterBytes
+from batchlinks.version import __version__
 
 if TYPE_CHECKING:
     from batchlinks.pipeline.run import Report
 
 __all__ = ["BatchlinksError", "ExitCode", "RosterBytes", "__version__", "check", "run"]
-__version__ = "0.2.0"
 
 
 def run(roster: str | Path | RosterBytes, **options: Any) -> "Report":

@@ -81,7 +81,7 @@ def exit_code_of(error: BaseException) -> ExitCode:
 
 def defect(error: Exception) -> str:
     """Where batchlinks broke, and as what; never the values that it held, as a traceback or a message might."""
-    from batchlinks import __version__
+    from batchlinks.version import __version__
 
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if "batchlinks" in Path(frame.filename).parts

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batchlinks import __version__
+from batchlinks.version import __version__
 from benchmarks.parts import PARTS
 from benchmarks.report import draw, tables, write_into_page
 

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from test_results import csv_roster
 
 from batchlinks.columns.id_column import IdColumn
+from batchlinks.config.passwords import objection_to
 from batchlinks.errors import SettingsError
 from batchlinks.pipeline import run as batch
 from batchlinks.results import files, xlsx_writer
 from batchlinks.results.file_name import file_names
-from batchlinks.results.protect import objection_to
 from batchlinks.results.qr import qr_code
 from batchlinks.results.split import check_split_column
 from batchlinks.results.xlsx_writer import Sheet, write_workbook

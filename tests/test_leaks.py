@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import Ended
 
+from batchlinks.config.secrets import Credentials
 from batchlinks.healthex import api, links, request_pool
 from batchlinks.healthex.limiter import Troubles
 from batchlinks.healthex.outcomes import Linked, NotLinked
-from batchlinks.healthex.tokens import Credentials, Token
+from batchlinks.healthex.tokens import Token
 from batchlinks.row_codes import ErrorCode
 from batchlinks.simulator import RunningSimulator
 

@@ -14,7 +14,6 @@ import click
 import cloup
 from click.core import ParameterSource
 
-from batchlinks import __version__
 from batchlinks.cli.ledger_commands import ledger
 from batchlinks.cli.nightly_command import nightly
 from batchlinks.cli.options import takes, variable
@@ -24,6 +23,7 @@ from batchlinks.cli.simulate_command import simulate
 from batchlinks.cli.terminal import be_silent, is_speaking, speak
 from batchlinks.config.settings import is_secret_option
 from batchlinks.errors import BatchlinksError, ExitCode, defect
+from batchlinks.version import __version__
 
 
 def program() -> NoReturn:

@@ -31,15 +31,15 @@ from distributed.comm.core import connect
 from distributed.security import Security
 from distributed.versions import VersionMismatchWarning
 
-from batchlinks import __version__
+from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import stays_private
 from batchlinks.errors import BatchlinksError, SettingsError, Unreachable, defect
 from batchlinks.healthex.api import Answer, Failed, HealthExApi, Lost, Throttled
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.outcomes import Effort, Outcome, Tally
 from batchlinks.healthex.request_pool import ask_all_through, interrupted
-from batchlinks.healthex.tokens import Credentials
 from batchlinks.logs import logger
+from batchlinks.version import __version__
 
 _T = TypeVar("_T")
 

@@ -22,7 +22,7 @@ def default_ledger(environment: Mapping[str, str]) -> Path:
 def import_path() -> str:
     """PYTHONPATH for a process of batchlinks' own: the same places to import from, in the same order."""
     places = [place for place in sys.path if place]
-    package_home = str(Path(__file__).parents[1])
+    package_home = str(Path(__file__).parents[2])
     if package_home not in places:
         places.insert(0, package_home)
     return os.pathsep.join(places)

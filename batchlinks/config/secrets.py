@@ -2,14 +2,33 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchlinks.config.passwords import objection_to
 from batchlinks.errors import SettingsError
-from batchlinks.healthex.tokens import Credentials, could_be_token
-from batchlinks.results.protect import objection_to
 
 KEYRING_SERVICE = "batchlinks"
 RESULT_PASSWORD = "BATCHLINKS_RESULT_PASSWORD"  # noqa: S105 the name of a variable
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What signs in to HealthEx. Prints as stars."""
+
+    key: str = field(default="", repr=False)
+    secret: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    """A JWT minted elsewhere; used first."""
+
+    @property
+    def can_renew(self) -> bool:
+        return bool(self.key and self.secret)
+
+
+def could_be_token(text: str) -> bool:
+    """Whether it fits into a header line as it is. Anything else would break it, or be smuggled into it."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def read_credentials(environment: Mapping[str, str] = os.environ) -> Credentials:

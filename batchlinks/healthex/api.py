@@ -14,12 +14,12 @@ from typing import Self
 
 import httpx
 
-from batchlinks import __version__
+from batchlinks.config.secrets import could_be_token
 from batchlinks.errors import Refused, Unreachable
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.links import read_link
-from batchlinks.healthex.tokens import could_be_token
 from batchlinks.healthex.transport import AiohttpTransport, CertificateNotTrusted, body_of
+from batchlinks.version import __version__
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 """Whole ones by the standard; some servers send fractions."""

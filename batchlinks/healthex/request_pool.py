@@ -10,6 +10,7 @@ from typing import Protocol
 
 import tenacity
 
+from batchlinks.config.secrets import Credentials
 from batchlinks.errors import Interrupted, Refused, Unreachable
 from batchlinks.healthex.api import (
     Answer,
@@ -25,7 +26,7 @@ from batchlinks.healthex.api import (
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.limiter import FIRST_PAUSE_S, Gate, Troubles
 from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
-from batchlinks.healthex.tokens import Credentials, Token, Tokens
+from batchlinks.healthex.tokens import Token, Tokens
 from batchlinks.row_codes import ErrorCode
 
 _REFUSALS_IN_A_ROW = 5

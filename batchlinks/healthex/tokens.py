@@ -4,26 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from batchlinks.config.secrets import Credentials
 from batchlinks.errors import BatchlinksError, Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What signs in to HealthEx. Prints as stars."""
-
-    key: str = field(default="", repr=False)
-    secret: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-    """A JWT minted elsewhere; used first."""
-
-    @property
-    def can_renew(self) -> bool:
-        return bool(self.key and self.secret)
-
-
-def could_be_token(text: str) -> bool:
-    """Whether it fits into a header line as it is. Anything else would break it, or be smuggled into it."""
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 @dataclass(slots=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from batchlinks import __version__
 from batchlinks.errors import ExitCode
 from batchlinks.nightly.outcome import Night
 from batchlinks.results.summary import Summary
 from batchlinks.storage.folder import open_place
+from batchlinks.version import __version__
 
 _PREFIX = "batchlinks_nightly_"
 _SUCCESS = "last_success_timestamp_seconds"

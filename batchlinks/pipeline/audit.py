@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batchlinks import __version__
 from batchlinks.errors import BatchlinksError
 from batchlinks.results.summary import Summary
+from batchlinks.version import __version__
 
 NAME = "audit.jsonl"
 

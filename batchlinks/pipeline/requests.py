@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
-from batchlinks.healthex.tokens import Credentials
 from batchlinks.ledger import Ledger
 from batchlinks.progress import Progress
 from batchlinks.signals import Interruption

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks import __version__, logs
+from batchlinks import logs
 from batchlinks.arrow import places_among
 from batchlinks.arrow_memory import give_back
 from batchlinks.columns.id_column import IdColumn
@@ -40,6 +40,7 @@ from batchlinks.row_codes import WarningCode
 from batchlinks.screening.result import Screened
 from batchlinks.signals import Interruption
 from batchlinks.table import Table
+from batchlinks.version import __version__
 
 if TYPE_CHECKING:
     import pandas

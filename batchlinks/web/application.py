@@ -17,13 +17,13 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from batchlinks import __version__
 from batchlinks.config.paths import data_folder
 from batchlinks.config.secrets import read_secret
 from batchlinks.config.settings import Config, RunSettings, ServeSettings
 from batchlinks.errors import SettingsError
 from batchlinks.logs import logger
 from batchlinks.storage.private_files import make_folder
+from batchlinks.version import __version__
 from batchlinks.web import endpoints, pages
 from batchlinks.web.access import Door, Guard, own_names
 from batchlinks.web.refusals import explain, refusal

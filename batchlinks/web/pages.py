@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from batchlinks import __version__
 from batchlinks.errors import ExitCode
 from batchlinks.row_codes import Action, ErrorCode
+from batchlinks.version import __version__
 from batchlinks.web.access import NOTICE_STYLE
 from batchlinks.web.endpoints import TheRuns, TheUpload, TheUser
 from batchlinks.web.fields import SETTABLE
