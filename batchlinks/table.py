@@ -28,6 +28,7 @@ class CellKind(IntEnum):
     LOST_DIGITS = 7  # a number of more than 15 digits
     FRACTION = 8  # a number with decimals, or shown with decimals
     SCIENTIFIC = 9  # a number formatted as 0.00E+00
+    AGGREGATE = 10  # a formula that counts or adds up other cells: =SUBTOTAL(3,B2:B9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,18 @@ class Table:
     separator: str | None = None
     hidden_rows: tuple[int, ...] = ()
     """Numbers of the rows that are hidden or filtered out (and were read)."""
+
+    hidden_sheet: bool = False
+    """Whether the sheet that was read is hidden."""
+
+    formats_unknown: bool = False
+    """Whether the file cannot tell how its numbers are shown, nor which rows are hidden."""
+
+    total_rows: tuple[int, ...] = ()
+    """Positions of the rows that an Excel table declares to be its total row."""
+
+    other_table: tuple[int, ...] = ()
+    """Positions of the rows that are not this table's: above its header, or under headers that name other columns."""
 
     def __len__(self) -> int:
         return len(self.row_numbers)

@@ -56,6 +56,7 @@ _KINDS: dict[int, ErrorCode] = {
     CellKind.LOST_DIGITS: ErrorCode.LOST_DIGITS,
     CellKind.FRACTION: ErrorCode.DECIMAL_NUMBER,
     CellKind.SCIENTIFIC: ErrorCode.SCIENTIFIC_NOTATION,
+    CellKind.AGGREGATE: ErrorCode.NOT_A_PATIENT,
 }
 
 
