@@ -42,13 +42,13 @@ class RosterError(BatchlinksError):
     exit_code = ExitCode.UNUSABLE
 
 
-class PlaceError(BatchlinksError):
+class FolderError(BatchlinksError):
     """A folder, here or elsewhere, is not there, does not let us in, or cannot be used."""
 
     exit_code = ExitCode.UNUSABLE
 
 
-class PlaceLost(PlaceError):
+class FolderLost(FolderError):
     """A folder failed in the middle of the work: its disk is full, or the connection to it broke."""
 
     exit_code = ExitCode.BROKEN

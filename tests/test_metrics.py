@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from batchlinks.errors import ExitCode, PlaceError
+from batchlinks.errors import ExitCode, FolderError
 from batchlinks.nightly import metrics
 from batchlinks.nightly.outcome import Night, RosterOutcome
 from batchlinks.results.summary import Summary
@@ -128,7 +128,7 @@ def test_no_name_of_a_file_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(PlaceError):
+    with pytest.raises(FolderError):
         metrics.write(tmp_path / "file" / "batchlinks.prom", good_night(), TABLES, ended_at=TUESDAY, seconds=1)
 
 

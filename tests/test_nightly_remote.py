@@ -12,10 +12,11 @@ import pytest
 from conftest import Ended
 from elsewhere import S3, Sshd
 
-from batchlinks.errors import PlaceLost
+from batchlinks.errors import FolderLost
 from batchlinks.simulator import RunningSimulator
-from batchlinks.storage.folder import Place, open_place
-from batchlinks.storage.remote_folder import RemotePlace
+from batchlinks.storage.folder import Folder
+from batchlinks.storage.opening import open_folder
+from batchlinks.storage.remote_folder import RemoteFolder
 
 Command = Callable[..., Ended]
 
@@ -23,33 +24,33 @@ ROSTER = b"MRN,Last name\n00417,Lee\n00418,Ray\n"
 
 
 @pytest.fixture(params=["s3", pytest.param("sftp", marks=pytest.mark.needs("sshd"))])
-def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     """A folder on another computer."""
     if request.param == "s3":
         s3: S3 = request.getfixturevalue("s3")
-        return open_place(s3.folder())
+        return open_folder(s3.folder())
     sshd: Sshd = request.getfixturevalue("sshd")
-    return open_place(f"{sshd.address}{tmp_path}")
+    return open_folder(f"{sshd.address}{tmp_path}")
 
 
-def night(command: Command, place: Place, *more: str) -> Ended:
+def night(command: Command, place: Folder, *more: str) -> Ended:
     return command(
         "nightly", "--inbox", f"{place.address}/inbox", "--outbox", f"{place.address}/outbox", "--id-column", "MRN",
         "--settle", "0.01", *more,
     )  # fmt: skip
 
 
-def names(place: Place) -> list[str]:
+def names(place: Folder) -> list[str]:
     return [entry.name for entry in place.entries()]
 
 
-def linked(place: Place, name: str) -> int:
+def linked(place: Folder, name: str) -> int:
     sheet = openpyxl.load_workbook(BytesIO(place.read(name)))["Links"]
     return int(sheet.max_row) - 1
 
 
 def test_new_lists_are_taken_once_and_their_results_put_back(
-    command: Command, healthex: RunningSimulator, elsewhere: Place, private_home: Path
+    command: Command, healthex: RunningSimulator, elsewhere: Folder, private_home: Path
 ) -> None:
     inbox, outbox = elsewhere.folder("inbox"), elsewhere.folder("outbox")
     inbox.write("patients.csv", ROSTER)
@@ -79,20 +80,20 @@ def test_a_bucket_that_is_not_there_is_exit_2(command: Command, s3: S3) -> None:
 
 
 def test_what_a_killed_night_could_not_deliver_comes_the_next_night_under_the_same_names(
-    command: Command, healthex: RunningSimulator, elsewhere: Place, monkeypatch: pytest.MonkeyPatch
+    command: Command, healthex: RunningSimulator, elsewhere: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.folder("inbox").write("patients.csv", ROSTER)
     uploaded: list[str] = []
-    upload = RemotePlace.upload
+    upload = RemoteFolder.upload
 
-    def killed_at_the_second(self: RemotePlace, source: Path, name: str, *, mode: int = 0o600) -> None:
+    def killed_at_the_second(self: RemoteFolder, source: Path, name: str, *, mode: int = 0o600) -> None:
         if uploaded:
             raise SystemExit(9)
         uploaded.append(name)
         upload(self, source, name, mode=mode)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RemotePlace, "upload", killed_at_the_second)
+        patch.setattr(RemoteFolder, "upload", killed_at_the_second)
         with pytest.raises(SystemExit):
             night(command, elsewhere, "--only-new")
     assert uploaded == ["patients.links.xlsx"]
@@ -109,15 +110,15 @@ def test_what_a_killed_night_could_not_deliver_comes_the_next_night_under_the_sa
 
 
 def test_an_outbox_that_goes_away_keeps_the_roster_for_the_next_night(
-    command: Command, healthex: RunningSimulator, elsewhere: Place, monkeypatch: pytest.MonkeyPatch
+    command: Command, healthex: RunningSimulator, elsewhere: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.folder("inbox").write("patients.csv", ROSTER)
 
     def refuse(*_: object, **__: object) -> None:
-        raise PlaceLost("The connection broke.")
+        raise FolderLost("The connection broke.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RemotePlace, "upload", refuse)
+        patch.setattr(RemoteFolder, "upload", refuse)
         ended = night(command, elsewhere)
     assert ended.code == 1
     assert "The connection broke" in ended.err
@@ -131,7 +132,7 @@ def test_an_outbox_that_goes_away_keeps_the_roster_for_the_next_night(
 
 
 def test_a_second_list_of_the_same_name_replaces_nothing(
-    command: Command, healthex: RunningSimulator, elsewhere: Place
+    command: Command, healthex: RunningSimulator, elsewhere: Folder
 ) -> None:
     inbox, outbox = elsewhere.folder("inbox"), elsewhere.folder("outbox")
     for roster in (ROSTER, ROSTER + b"00419,Fox\n"):
@@ -150,7 +151,7 @@ def test_a_command_that_was_elsewhere_ends_in_good_order(
     healthex: RunningSimulator, s3: S3, sshd: Sshd, tmp_path: Path
 ) -> None:
     del healthex
-    place = open_place(f"{sshd.address}{tmp_path}")
+    place = open_folder(f"{sshd.address}{tmp_path}")
     place.folder("inbox").write("patients.csv", ROSTER)
     outbox = s3.folder()
 
@@ -173,5 +174,5 @@ def test_a_command_that_was_elsewhere_ends_in_good_order(
     )
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    (day,) = open_place(outbox).folders()
-    assert linked(open_place(outbox).folder(day), "patients.links.xlsx") == 2
+    (day,) = open_folder(outbox).folders()
+    assert linked(open_folder(outbox).folder(day), "patients.links.xlsx") == 2

@@ -22,13 +22,14 @@ from conftest import Ended
 from elsewhere import S3, BreakingLine, Sshd, free_port, sshd_running
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL
 
-from batchlinks.errors import ExitCode, PlaceError, PlaceLost, SettingsError
+from batchlinks.errors import ExitCode, FolderError, FolderLost, SettingsError
 from batchlinks.pipeline import intake
 from batchlinks.roster import read as reading
 from batchlinks.simulator import RunningSimulator
 from batchlinks.storage import store
 from batchlinks.storage.address import Address
-from batchlinks.storage.folder import Place, open_place
+from batchlinks.storage.folder import Folder
+from batchlinks.storage.opening import open_folder
 from batchlinks.storage.ssh import connect
 
 Command = Callable[..., Ended]
@@ -43,7 +44,7 @@ MUCH = bytes(range(256)) * 12_000
 
 
 def put_roster(folder: str, name: str = "patients.csv") -> str:
-    open_place(folder).write(name, ROSTER)
+    open_folder(folder).write(name, ROSTER)
     return f"{folder}/{name}"
 
 
@@ -112,7 +113,7 @@ def test_a_roster_that_is_too_large_is_not_fetched_whole(
     command: Command, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = s3.folder()
-    open_place(folder).write("patients.csv", MUCH)
+    open_folder(folder).write("patients.csv", MUCH)
     for module in (intake, reading):
         monkeypatch.setattr(module, "MAX_FILE_BYTES", 1_000_000)
 
@@ -209,8 +210,8 @@ def test_an_address_is_shown_without_what_lets_somebody_in(text: str, shown: str
 def test_without_the_extra_it_says_what_to_install(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, library: str
 ) -> None:
-    for module in [name for name in sys.modules if name.startswith("batchlinks.storage.remote.")]:
-        monkeypatch.delitem(sys.modules, module)
+    for module in ("remote_folder", "store", "s3", "sftp", "ssh"):
+        monkeypatch.delitem(sys.modules, f"batchlinks.storage.{module}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
 
     ended = command("check", f"{scheme}://host/patients.csv", "--output-dir", tmp_path)
@@ -230,10 +231,10 @@ def test_what_is_not_on_s3_is_said(command: Command, tmp_path: Path, address: st
 
 @pytest.mark.usefixtures("s3")
 def test_a_bucket_that_is_not_there_is_no_place() -> None:
-    place = open_place("s3://no-such-bucket/in")
+    place = open_folder("s3://no-such-bucket/in")
 
     assert not place.exists()
-    with pytest.raises(PlaceError, match="nothing of that name"):
+    with pytest.raises(FolderError, match="nothing of that name"):
         place.write("patients.csv", b"")
 
 
@@ -283,8 +284,8 @@ def test_a_refusal_of_s3_is_said_in_our_words(s3: S3, monkeypatch: pytest.Monkey
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(PlaceError) as raised:
-            open_place("s3://clinic-rosters/in").folder("Wolpertinger").entries()
+        with pytest.raises(FolderError) as raised:
+            open_folder("s3://clinic-rosters/in").folder("Wolpertinger").entries()
         server.shutdown()
 
     assert raised.value.exit_code == ExitCode.UNUSABLE
@@ -420,7 +421,7 @@ def test_a_password_is_shown_to_a_known_server_only(
             assert transport.is_authenticated()
             client.close()
         else:
-            with pytest.raises(PlaceError, match="not known to this computer"):
+            with pytest.raises(FolderError, match="not known to this computer"):
                 connect(Address.of(f"sftp://ann@127.0.0.1:{port}"))
 
     assert server.shown == (["Secret1"] if known else [])
@@ -431,8 +432,8 @@ def test_a_name_in_another_encoding_is_said_and_not_shown(sshd: Sshd, tmp_path: 
     (tmp_path / "in").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/Wolpertinger M\xfcller.csv")).write_bytes(b"")
 
-    with pytest.raises(PlaceLost, match="not UTF-8; rename") as raised:
-        open_place(f"{sshd.address}{tmp_path}/in").entries()
+    with pytest.raises(FolderLost, match="not UTF-8; rename") as raised:
+        open_folder(f"{sshd.address}{tmp_path}/in").entries()
 
     assert "Wolpertinger" not in str(raised.value)
 
@@ -449,7 +450,7 @@ def test_the_settings_of_ssh_are_followed(sshd: Sshd, tmp_path: Path) -> None:
         f"Host clinic\n  HostName 127.0.0.1\n  Port {sshd.port}\n  HostKeyAlias clinic-by-key\n"
         "  IdentityFile ~/.ssh/for_the_clinic\n  IdentitiesOnly yes\n  UserKnownHostsFile ~/.ssh/clinic_hosts\n"
     )
-    place = open_place(f"sftp://clinic{tmp_path}/in")
+    place = open_folder(f"sftp://clinic{tmp_path}/in")
 
     place.write("patients.csv", ROSTER)
 
@@ -479,24 +480,24 @@ def test_a_server_that_does_not_answer_is_said(command: Command, tmp_path: Path)
 @pytest.fixture(params=["s3", pytest.param("sftp", marks=pytest.mark.needs("sshd"))])
 def broken(
     request: pytest.FixtureRequest, line_to: LineTo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Place, Place, BreakingLine]:
+) -> tuple[Folder, Folder, BreakingLine]:
     """A place by a line that breaks, the same by another that does not, and the line."""
     if request.param == "s3":
         monkeypatch.setattr("batchlinks.storage.s3._ATTEMPTS", 1)  # the waits between them grow
         s3 = request.getfixturevalue("s3")
         line, address = line_to(s3.port), s3.folder()
-        whole = open_place(address)
+        whole = open_folder(address)
         assert whole.entries() == []
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{line.port}")
-        return open_place(address), whole, line
+        return open_folder(address), whole, line
     monkeypatch.setattr("batchlinks.storage.sftp._AHEAD", 1_000_000)  # so that a list is asked for more than once
     sshd = request.getfixturevalue("sshd")
     line = line_to(sshd.port)
     sshd.known_as(line.port)
-    return open_place(f"sftp://127.0.0.1:{line.port}{tmp_path}/in"), open_place(str(tmp_path / "in")), line
+    return open_folder(f"sftp://127.0.0.1:{line.port}{tmp_path}/in"), open_folder(str(tmp_path / "in")), line
 
 
-def test_an_upload_whose_line_breaks_is_done_by_another_try(broken: tuple[Place, Place, BreakingLine]) -> None:
+def test_an_upload_whose_line_breaks_is_done_by_another_try(broken: tuple[Folder, Folder, BreakingLine]) -> None:
     place, whole, line = broken
     place.write("patients.csv", b"former")
     line.breaks(1, after=1_000_000)
@@ -509,7 +510,7 @@ def test_an_upload_whose_line_breaks_is_done_by_another_try(broken: tuple[Place,
 
 
 def test_an_upload_whose_line_stays_broken_leaves_no_half_file_under_a_final_name(
-    broken: tuple[Place, Place, BreakingLine], tmp_path: Path
+    broken: tuple[Folder, Folder, BreakingLine], tmp_path: Path
 ) -> None:
     place, whole, line = broken
     source = tmp_path / "source"
@@ -518,7 +519,7 @@ def test_an_upload_whose_line_stays_broken_leaves_no_half_file_under_a_final_nam
     line.breaks(1_000, after=1_000_000)
 
     for name in ("patients.csv", "new.csv"):
-        with pytest.raises(PlaceLost) as raised:
+        with pytest.raises(FolderLost) as raised:
             place.upload(source, name)
 
     assert raised.value.exit_code == ExitCode.BROKEN
@@ -532,7 +533,7 @@ def test_an_upload_whose_line_stays_broken_leaves_no_half_file_under_a_final_nam
     assert whole.read("new.csv") == MUCH
 
 
-def test_a_list_whose_line_breaks_is_never_read_by_half(broken: tuple[Place, Place, BreakingLine]) -> None:
+def test_a_list_whose_line_breaks_is_never_read_by_half(broken: tuple[Folder, Folder, BreakingLine]) -> None:
     place, whole, line = broken
     whole.write("patients.csv", MUCH)
     assert [entry.size for entry in place.entries()] == [len(MUCH)]
@@ -542,7 +543,7 @@ def test_a_list_whose_line_breaks_is_never_read_by_half(broken: tuple[Place, Pla
     assert line.breaks_left == 0
 
     line.breaks(1_000, after=1_000_000)
-    with pytest.raises(PlaceLost):
+    with pytest.raises(FolderLost):
         place.read("patients.csv")
 
 
@@ -558,10 +559,10 @@ def test_a_line_that_breaks_while_a_list_is_asked_for_prints_nothing_of_its_own(
     line = line_to(sshd.port)
     sshd.known_as(line.port)
     for after in range(8_000, 80_000, 4_000):
-        place = open_place(f"sftp://127.0.0.1:{line.port}{tmp_path}")
+        place = open_folder(f"sftp://127.0.0.1:{line.port}{tmp_path}")
         assert place.exists()
         line.breaks(1, after=after)
-        with pytest.raises(PlaceLost):
+        with pytest.raises(FolderLost):
             place.read("patients.csv")
     for thread in threading.enumerate():
         if thread.daemon and "prefetch" in thread.name:
@@ -576,7 +577,7 @@ def test_a_line_that_breaks_while_a_list_is_asked_for_prints_nothing_of_its_own(
 
 @pytest.mark.needs("sshd")
 def test_on_a_server_files_are_private_unless_they_are_for_the_group(sshd: Sshd, tmp_path: Path) -> None:
-    place = open_place(f"{sshd.address}{tmp_path}/out")
+    place = open_folder(f"{sshd.address}{tmp_path}/out")
     place.folder("private").write("a.csv", b"")
     place.folder("group").write("a.csv", b"", mode=0o640)
 
@@ -596,7 +597,7 @@ def test_links_and_pipes_on_a_server_are_not_files(sshd: Sshd, tmp_path: Path) -
     os.mkfifo(inbox / "pipe.csv")
     (inbox / "link.csv").symlink_to(tmp_path / "secret" / "kept.csv")
     (inbox / "folder").symlink_to(tmp_path / "secret")
-    place = open_place(f"{sshd.address}{inbox}")
+    place = open_folder(f"{sshd.address}{inbox}")
 
     assert (place.entries(), place.folders()) == ([], [])
 
@@ -610,7 +611,7 @@ def test_a_server_that_cannot_replace_in_one_step_gets_by_all_the_same(sshd: Ssh
     with sshd_running(tmp_path / "older", sftp="-P posix-rename") as (port, host_key):
         (tmp_path / "older" / "authorized_keys").write_bytes((sshd.home / ".ssh" / "id_ed25519.pub").read_bytes())
         sshd.known_hosts.write_text(f"[127.0.0.1]:{port} {host_key}\n")
-        place = open_place(f"sftp://127.0.0.1:{port}{tmp_path}/in")
+        place = open_folder(f"sftp://127.0.0.1:{port}{tmp_path}/in")
         for content in (b"first", b"second"):
             place.write("patients.csv", content)
 
@@ -622,7 +623,7 @@ def test_a_server_that_cannot_replace_in_one_step_gets_by_all_the_same(sshd: Ssh
 def test_the_home_of_the_user_may_be_named(sshd: Sshd) -> None:
     name = f"batchlinks-test-{os.getpid()}-{time.monotonic_ns()}"
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    place = open_place(f"{sshd.address}/~/{name}")
+    place = open_folder(f"{sshd.address}/~/{name}")
     try:
         place.write("patients.csv", ROSTER)
         assert (home / name / "patients.csv").read_bytes() == ROSTER
@@ -645,7 +646,7 @@ def test_a_file_is_as_old_as_this_computers_clock_says(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = request.getfixturevalue("s3" if kind == "s3" else "sshd")
-    place = open_place(server.folder() if kind == "s3" else f"{server.address}{tmp_path}/in")
+    place = open_folder(server.folder() if kind == "s3" else f"{server.address}{tmp_path}/in")
     place.write("patients.csv", b"")
     monkeypatch.setattr(store, "time", AnotherTime())
 
@@ -655,7 +656,7 @@ def test_a_file_is_as_old_as_this_computers_clock_says(
 
 
 def test_a_folder_of_s3_that_a_browser_made_is_no_file(s3: S3) -> None:
-    place = open_place(s3.folder())
+    place = open_folder(s3.folder())
     place.write("patients.csv", b"")
     import s3fs
 
@@ -671,4 +672,4 @@ def test_a_folder_of_s3_that_a_browser_made_is_no_file(s3: S3) -> None:
 
 def test_a_password_comes_from_the_environment_alone() -> None:
     with pytest.raises(SettingsError):
-        open_place("sftp://ann:secret@host/in")
+        open_folder("sftp://ann:secret@host/in")

@@ -246,7 +246,7 @@ def config_of(context: click.Context) -> Config:
 
 
 def source_of(roster: str, settings: RunSettings) -> "Source":
-    """The roster that an argument names. Raises SettingsError or PlaceError for one elsewhere that cannot be fetched."""
+    """The roster that an argument names. Raises SettingsError or FolderError for one elsewhere that cannot be fetched."""
     from batchlinks.pipeline.intake import source_named
     from batchlinks.roster.source import RosterBytes
 

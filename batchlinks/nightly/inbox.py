@@ -13,11 +13,11 @@ from itertools import count
 from pathlib import PurePath
 from typing import Self
 
-from batchlinks.errors import PlaceError
+from batchlinks.errors import FolderError
 from batchlinks.logs import logger
 from batchlinks.nightly.tables import RosterTable, table_for
 from batchlinks.roster.source import ENDINGS
-from batchlinks.storage.folder import Entry, Place
+from batchlinks.storage.folder import Entry, Folder
 
 WORKING, DONE, FAILED = "working", "done", "failed"
 
@@ -79,14 +79,14 @@ class Look:
 
 @dataclass(slots=True)
 class Inbox:
-    """One inbox. Raises PlaceError where it cannot be used."""
+    """One inbox. Raises FolderError where it cannot be used."""
 
-    place: Place
+    place: Folder
     tables: Sequence[RosterTable]
     settle_s: float
     now: Callable[[], datetime]
     sleep: Callable[[float], object]
-    working: Place = field(init=False)
+    working: Folder = field(init=False)
 
     def __post_init__(self) -> None:
         self.working = self.place.folder(WORKING)
@@ -144,7 +144,7 @@ class Inbox:
         return claim
 
     def take(self, entry: Entry) -> Claim:
-        """Move a roster to `working`. Raises PlaceError, and leaves it where it is then."""
+        """Move a roster to `working`. Raises FolderError, and leaves it where it is then."""
         for name in numbered(entry.name):
             claim = replace(_new_claim(entry), name=name, marker=self._marker(entry.name))
             if any(each.name == name for each in self.working.entries()):
@@ -165,14 +165,14 @@ class Inbox:
             self.place.remove(claim.marker)
 
     def note(self, claim: Claim) -> None:
-        """Write the claim down. Raises PlaceError."""
+        """Write the claim down. Raises FolderError."""
         self.working.write(_claim_name(claim.name), json.dumps(asdict(claim)).encode())
 
     def seen_now(self, claim: Claim) -> Claim:
-        """The claim with the roster's size and time as they are. Raises PlaceError where it is gone."""
+        """The claim with the roster's size and time as they are. Raises FolderError where it is gone."""
         here = next((entry for entry in self.working.entries() if entry.name == claim.name), None)
         if here is None:
-            raise PlaceError(f"A patient list was taken out of {self.working.address} while it was worked on.")
+            raise FolderError(f"A patient list was taken out of {self.working.address} while it was worked on.")
         return replace(claim, size=here.size, modified=here.modified)
 
     def has_changed(self, claim: Claim) -> bool:
@@ -182,7 +182,7 @@ class Inbox:
     # --- putting away ------------------------------------------------------------------------------------------
 
     def put_away(self, claim: Claim, kind: str) -> None:
-        """Move a roster to `done/DATE` or `failed/DATE`, never over another. Raises PlaceError."""
+        """Move a roster to `done/DATE` or `failed/DATE`, never over another. Raises FolderError."""
         target = self.place.folder(kind).folder(claim.day)
         for name in numbered(claim.original):
             try:
@@ -193,13 +193,13 @@ class Inbox:
         self.working.remove(_claim_name(claim.name))
 
 
-def clear(place: Place, before: date) -> int:
+def clear(place: Folder, before: date) -> int:
     """Delete the folders of days before this one, and nothing else. How many there were."""
     old = [name for name in place.folders() if (day := _day(name)) is not None and day < before]
     for name in old:
         try:
             place.folder(name).remove_folder()
-        except PlaceError as error:
+        except FolderError as error:
             logger().warning(f"What is too old to be kept could not be deleted. {error}")
     return len(old)
 

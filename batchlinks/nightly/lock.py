@@ -12,8 +12,9 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from batchlinks.errors import PlaceError
-from batchlinks.storage.folder import LocalPlace, Place
+from batchlinks.errors import FolderError
+from batchlinks.storage.folder import Folder
+from batchlinks.storage.local import LocalFolder
 from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import make_folder
 
@@ -30,10 +31,10 @@ class Holder:
 
 
 @contextmanager
-def only_one(inbox: Place, data: Path, now: datetime) -> Iterator[Holder | None]:
+def only_one(inbox: Folder, data: Path, now: datetime) -> Iterator[Holder | None]:
     """Hold the inbox's lock within; where another has it, give that one instead.
 
-    The lock lies in the inbox itself where it is on this computer, else in the data folder. Raises PlaceError.
+    The lock lies in the inbox itself where it is on this computer, else in the data folder. Raises FolderError.
     """
     folder = inbox.local or data / "nightly" / hashlib.sha256(inbox.address.encode()).hexdigest()[:16]
     try:
@@ -43,10 +44,10 @@ def only_one(inbox: Place, data: Path, now: datetime) -> Iterator[Holder | None]
         yield _holder(folder, now)
         return
     except OSError as error:
-        raise PlaceError(f"No lock can be had in {folder} ({error.strerror}). Let this user write there.") from error
+        raise FolderError(f"No lock can be had in {folder} ({error.strerror}). Let this user write there.") from error
     try:
         holder = {"host": socket.gethostname(), "since": now.isoformat(), "monotonic": time.monotonic()}
-        LocalPlace(folder).write(_HOLDER, json.dumps(holder).encode())
+        LocalFolder(folder).write(_HOLDER, json.dumps(holder).encode())
         yield None
     finally:
         with suppress(OSError):

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from batchlinks.errors import ExitCode
 from batchlinks.nightly.outcome import Night
 from batchlinks.results.summary import Summary
-from batchlinks.storage.folder import open_place
+from batchlinks.storage.opening import open_folder
 from batchlinks.version import __version__
 
 _PREFIX = "batchlinks_nightly_"
@@ -40,10 +40,10 @@ def write(path: Path, night: Night, tables: Sequence[str], *, ended_at: datetime
     """Replace the file as a whole, readable by everyone, as the node exporter has to read it.
 
     `tables` are the names of all there are, so that one to which nothing came shows as well. When each last succeeded is
-    kept from the file that was there. Raises PlaceError when the file cannot be written.
+    kept from the file that was there. Raises FolderError when the file cannot be written.
     """
     text = generate_latest(_registry(night, tables, _read(path), ended_at.timestamp(), seconds))
-    open_place(str(path.parent)).write(path.name, text, mode=0o644)
+    open_folder(str(path.parent)).write(path.name, text, mode=0o644)
 
 
 def _registry(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from batchlinks.config.paths import data_folder, default_ledger
 from batchlinks.config.secrets import read_credentials, read_result_password, read_secret
 from batchlinks.config.settings import NightlySettings, check_values, chosen_project, deployment
-from batchlinks.errors import BatchlinksError, ExitCode, PlaceError, RosterError, SettingsError, defect
+from batchlinks.errors import BatchlinksError, ExitCode, FolderError, RosterError, SettingsError, defect
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
 from batchlinks.nightly import message as notice
@@ -28,7 +28,8 @@ from batchlinks.results.files import Published
 from batchlinks.results.publisher import Owner, check_folder, finished_summary
 from batchlinks.results.summary import Summary
 from batchlinks.roster.source import RosterBytes
-from batchlinks.storage.folder import Entry, Place, open_place
+from batchlinks.storage.folder import Entry, Folder
+from batchlinks.storage.opening import open_folder
 
 __all__ = ["Night", "run_night"]
 
@@ -45,7 +46,7 @@ class _World:
     around: batch.Surroundings
     now: Callable[[], datetime]
     inbox: Inbox
-    outbox: Place
+    outbox: Folder
     refused: set[str] = field(default_factory=set)
     """Projects that HealthEx refused tonight."""
 
@@ -65,7 +66,7 @@ class _World:
         return chosen_project(table.settings, self.around.config, self.around.environment) or ""
 
     def remember(self) -> None:
-        """Write down what came. Raises PlaceError."""
+        """Write down what came. Raises FolderError."""
         expected.remember(self.data, self.inbox.place.address, self.memory)
 
 
@@ -150,16 +151,16 @@ def _world(
     now: Callable[[], datetime],
     sleep: Callable[[float], object],
 ) -> _World:
-    """Everything that can be known to be wrong before a roster is touched. Raises SettingsError or PlaceError."""
+    """Everything that can be known to be wrong before a roster is touched. Raises SettingsError or FolderError."""
     check_values(settings)
     if settings.inbox is None or settings.outbox is None:
         missing = "--inbox" if settings.inbox is None else "--outbox"
         raise SettingsError(f"{missing} is missing. Give it, or put it into batchlinks.toml.")
     tables = read_tables(around.config, settings_of, ready=settings.ready)
-    place = open_place(settings.inbox)
+    place = open_folder(settings.inbox)
     if not place.exists():
         raise SettingsError(f"The inbox {place.address} is not there. Make it, or correct --inbox.")
-    outbox = open_place(settings.outbox)
+    outbox = open_folder(settings.outbox)
     world = _World(settings, tables, around, now, Inbox(place, tables, settings.settle, now, sleep), outbox)
     if outbox.local is not None:
         check_folder(outbox.local, share_with_group=any(table.settings.share_with_group for table in tables))
@@ -210,7 +211,7 @@ def _one_after_the_other(
         else:
             try:
                 claim = world.inbox.take(found)
-            except PlaceError as error:
+            except FolderError as error:
                 outcome = RosterOutcome(found.name, table.name, ExitCode.BROKEN, problem=str(error))
                 night.outcomes.append(outcome)
                 _say(outcome)
@@ -246,7 +247,7 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
         if changed := world.inbox.has_changed(claim):
             code = ExitCode.DONE_WITH_ERRORS
             problem = "It was still arriving while it was worked on, and is taken up again next time."
-    except PlaceError as error:  # not the roster's fault
+    except FolderError as error:  # not the roster's fault
         code, problem, run_id = ExitCode.BROKEN, str(error), error.run_id
     except BatchlinksError as error:
         code, problem, run_id = error.exit_code, str(error), error.run_id
@@ -265,7 +266,7 @@ def _run_one(night: Night, world: _World, claim: Claim, table: RosterTable) -> R
             world.inbox.note(claim.anew())  # as another roster: the results of this one stay
         else:
             _put_away(world, claim, code)
-    except PlaceError as error:  # its results are in place: the next night finds them and only puts it away
+    except FolderError as error:  # its results are in place: the next night finds them and only puts it away
         code, problem = ExitCode.BROKEN, problem or str(error)
     run_id = summary.run_id if summary is not None else run_id
     seconds = time.monotonic() - started
@@ -364,7 +365,7 @@ def _within_limits(plan: batch.Plan, table: RosterTable) -> bool:
     return True
 
 
-def _upload(path: Path, to: Place, mode: int) -> None:
+def _upload(path: Path, to: Folder, mode: int) -> None:
     """A file, or a folder with what is in it and nothing else."""
     if not path.is_dir():
         to.upload(path, path.name, mode=mode)

@@ -11,7 +11,7 @@ from batchlinks.errors import ExitCode
 from batchlinks.logs import logger
 from batchlinks.nightly.tables import RosterTable
 from batchlinks.results.summary import Summary
-from batchlinks.storage.folder import LocalPlace
+from batchlinks.storage.local import LocalFolder
 
 _NAME = "nights.json"
 _DAYS_KEPT = 8
@@ -106,9 +106,9 @@ def recall(folder: Path, inbox: str) -> Memory:
 
 
 def remember(folder: Path, inbox: str, memory: Memory) -> None:
-    """Write it down for the next night. Raises PlaceError."""
+    """Write it down for the next night. Raises FolderError."""
     content = {**_read(folder), inbox: asdict(memory)}
-    LocalPlace(folder).write(_NAME, json.dumps(content, indent=1).encode())
+    LocalFolder(folder).write(_NAME, json.dumps(content, indent=1).encode())
 
 
 def _read(folder: Path) -> Mapping[str, Any]:

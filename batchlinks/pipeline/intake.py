@@ -18,7 +18,7 @@ from batchlinks.roster.source import ReadOptions, RosterBytes
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.screening.result import Rules, Screened, in_words
 from batchlinks.screening.screen import screen
-from batchlinks.storage.folder import is_address
+from batchlinks.storage.opening import is_address
 from batchlinks.table import Table
 
 Source = Path | RosterBytes
@@ -30,13 +30,13 @@ _ROWS_NAMED = 20
 def source_named(text: str, settings: RunSettings) -> Source:
     """The roster at a path, or at an address such as `s3://bucket/patients.csv`, from where it is fetched.
 
-    Raises SettingsError or PlaceError when it cannot be fetched.
+    Raises SettingsError or FolderError when it cannot be fetched.
     """
     if not is_address(text):
         return Path(text)
     if settings.output_dir is None:
         raise SettingsError(NO_FOLDER)
-    from batchlinks.storage.remote import fetch
+    from batchlinks.storage.opening import fetch
 
     address, content = fetch(text, at_most=MAX_FILE_BYTES + 1)
     return RosterBytes(address.name, content, address.identity)

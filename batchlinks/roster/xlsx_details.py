@@ -264,7 +264,7 @@ class _CloserLook:
         return result
 
     def _begin(self, root: str, _: dict[str, str]) -> None:
-        """The root element shows whether the names of this file carry a prefix, as in `x:row`."""
+        """The root element shows whether the names of this file move_between a prefix, as in `x:row`."""
         prefix = root[: len(root) - len(root.rpartition(":")[2])]
         cell_tag, row_tag, value_tag, formula_tag = (prefix + name for name in ("c", "row", "v", "f"))
         formats = self._formats

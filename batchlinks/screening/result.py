@@ -89,7 +89,7 @@ class Screened:
             self.gaps.update(dict.fromkeys(np.atleast_1d(positions).tolist(), gaps))
 
     def counts(self) -> dict[str, int]:
-        """How many rows carry each code, in the order of the codes."""
+        """How many rows move_between each code, in the order of the codes."""
         tally = np.bincount(self.codes, minlength=len(_CODES) + 1)
         return {code.value: int(tally[number]) for code, number in _NUMBER_OF.items() if tally[number]}
 

@@ -64,7 +64,9 @@ class SimulatorOptions:
     retry_after_s: float | None = _option(
         None, "what Retry-After says (default: the whole seconds until a call is let through)", "seconds"
     )
-    retry_after_share: float = _option(1.0, "refusals that carry Retry-After, as a share of all refusals", "0 to 1")
+    retry_after_share: float = _option(
+        1.0, "refusals that move_between Retry-After, as a share of all refusals", "0 to 1"
+    )
 
     # Faults of the connection.
     drop_share: float = _share("connections closed instead of an answer")

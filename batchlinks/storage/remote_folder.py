@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from batchlinks.errors import PlaceError, PlaceLost, SettingsError
+from batchlinks.errors import FolderError, FolderLost, SettingsError
 from batchlinks.storage.address import Address
-from batchlinks.storage.folder import Entry, Place, carry, plain
+from batchlinks.storage.folder import Entry, Folder, move_between, plain
 from batchlinks.storage.store import Kind, Store
 
 
-class RemotePlace:
-    """See `batchlinks.storage.folder.Place`. All folders of one place share one connection."""
+class RemoteFolder:
+    """See `batchlinks.storage.folder.Folder`. All folders of one place share one connection."""
 
     local: None = None
 
@@ -31,8 +31,8 @@ class RemotePlace:
             except FileNotFoundError:
                 return False
 
-    def folder(self, name: str) -> "RemotePlace":
-        return RemotePlace(self._store, self._at(name), f"{self._address}/{name}")
+    def folder(self, name: str) -> "RemoteFolder":
+        return RemoteFolder(self._store, self._at(name), f"{self._address}/{name}")
 
     def entries(self) -> list[Entry]:
         with explained(self._store, self._address, "listed"):
@@ -57,9 +57,9 @@ class RemotePlace:
         with explained(self._store, self._address, "written"):
             self._store.put(source, path, mode=mode)
 
-    def move(self, name: str, to: Place, new_name: str) -> None:
-        if not (isinstance(to, RemotePlace) and to._store is self._store):
-            carry(self, name, to, new_name)
+    def move(self, name: str, to: Folder, new_name: str) -> None:
+        if not (isinstance(to, RemoteFolder) and to._store is self._store):
+            move_between(self, name, to, new_name)
             return
         source, target = self._at(name), to._at(new_name)
         with explained(self._store, self._address, "changed"):
@@ -79,7 +79,7 @@ class RemotePlace:
 
 
 def read_file(store: Store, address: Address, *, at_most: int) -> bytes:
-    """What the file at an address holds, no more than the first `at_most` bytes. Raises PlaceError."""
+    """What the file at an address holds, no more than the first `at_most` bytes. Raises FolderError."""
     with explained(store, str(address), "read"):
         return store.read(store.path_of(address), at_most)
 
@@ -98,27 +98,27 @@ def explained(store: Store, address: str, done: str) -> Iterator[None]:
         yield
     except (FileExistsError, SettingsError, *_DEFECTS):
         raise
-    except PlaceError as error:
-        raise PlaceLost(str(error)) if store.has_worked else error from error
+    except FolderError as error:
+        raise FolderLost(str(error)) if store.has_worked else error from error
     except Exception as error:  # whatever the library behind it raises
         raise _sentence(store, error, address, done) from error
     else:
         store.has_worked = True
 
 
-def _sentence(store: Store, error: Exception, address: str, done: str) -> PlaceError:
+def _sentence(store: Store, error: Exception, address: str, done: str) -> FolderError:
     trouble = store.trouble(error)
     why = f": {trouble.why}" if trouble.why else ""
     match trouble.kind:
         case Kind.MISSING:
-            return PlaceError(f"{address} cannot be {done}: there is nothing of that name. Check the address.")
+            return FolderError(f"{address} cannot be {done}: there is nothing of that name. Check the address.")
         case Kind.REFUSED:
-            return PlaceError(f"{address} cannot be {done}, since access is refused{why}. Ask whoever runs it.")
+            return FolderError(f"{address} cannot be {done}, since access is refused{why}. Ask whoever runs it.")
         case Kind.UNREACHABLE if not store.has_worked:
-            return PlaceError(f"{address} cannot be reached{why}. Check the address, the network and the proxy.")
+            return FolderError(f"{address} cannot be reached{why}. Check the address, the network and the proxy.")
         case Kind.UNREACHABLE:
-            return PlaceLost(f"The connection to {address} broke and could not be made again{why}. Try again later.")
+            return FolderLost(f"The connection to {address} broke and could not be made again{why}. Try again later.")
         case Kind.FAILED:
-            return PlaceLost(
+            return FolderLost(
                 f"{address} could not be {done}{why or ', and does not say why'}. Try again, or ask whoever runs it."
             )

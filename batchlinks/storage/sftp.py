@@ -12,9 +12,10 @@ from fsspec.implementations.sftp import SFTPFileSystem
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from batchlinks.storage.address import Address
-from batchlinks.storage.folder import Entry, folder_mode, is_abandoned, temporary_name
+from batchlinks.storage.folder import Entry, folder_mode
 from batchlinks.storage.ssh import NoConnection, connect
 from batchlinks.storage.store import CHUNK, Kind, Listing, Store, Trouble, clock_ahead_s, opened
+from batchlinks.storage.temporary_names import is_abandoned, temporary_name
 
 _ANSWER_S = 60.0
 _ATTEMPTS = 3

@@ -12,7 +12,7 @@ from typing import Any
 import paramiko
 
 from batchlinks.config.secrets import read_secret
-from batchlinks.errors import PlaceError, SettingsError
+from batchlinks.errors import FolderError, SettingsError
 from batchlinks.storage.address import Address
 
 _PATIENCE_S = 30.0
@@ -30,7 +30,7 @@ logging.getLogger(_LOG).addHandler(logging.NullHandler())
 logging.getLogger(_LOG).propagate = False
 
 
-class NoConnection(PlaceError):
+class NoConnection(FolderError):
     """The server does not answer, or is no SSH server. Another try may get through."""
 
 
@@ -61,7 +61,7 @@ class _OnlyKnown(paramiko.MissingHostKeyPolicy):
 def connect(address: Address) -> paramiko.SSHClient:
     """Signed in to the server of a known host key.
 
-    Raises PlaceError when it is unknown or has another key, refuses the sign-in, or cannot be reached; SettingsError when
+    Raises FolderError when it is unknown or has another key, refuses the sign-in, or cannot be reached; SettingsError when
     the user's settings for SSH cannot be used.
     """
     settings = _settings(address.host)
@@ -158,15 +158,15 @@ def _transport_for(known: paramiko.HostKeys, alias: str, port: int) -> Callable[
     return transport
 
 
-def _sentence(error: Exception, origin: str, host: str, port: int) -> PlaceError:
+def _sentence(error: Exception, origin: str, host: str, port: int) -> FolderError:
     match error:
         case _Unknown(key=key):
-            return PlaceError(
+            return FolderError(
                 f"{origin} is not known to this computer (its key is {key.fingerprint}). Compare the key with what those who "
                 f"run it say, then add it: ssh-keyscan -p {port} {host} >> ~/.ssh/known_hosts"
             )
         case paramiko.BadHostKeyException() | paramiko.ssh_exception.IncompatiblePeer():
-            return PlaceError(
+            return FolderError(
                 f"{origin} shows another key than the one that known_hosts has for it. Either it was given a new one, or "
                 "somebody stands in between: nothing was sent. Ask those who run it."
             )
@@ -177,7 +177,7 @@ def _sentence(error: Exception, origin: str, host: str, port: int) -> PlaceError
         case _:
             refused = False
     if refused:
-        return PlaceError(
+        return FolderError(
             f"{origin} refuses the sign-in. Check the user name and the key (SSH agent, ~/.ssh/config, ~/.ssh/id_…), or set "
             "BATCHLINKS_SFTP_PASSWORD."
         )

@@ -21,7 +21,8 @@ from fsspec.spec import AbstractFileSystem
 
 from batchlinks.errors import SettingsError
 from batchlinks.storage.address import Address
-from batchlinks.storage.folder import Entry, is_abandoned, is_plain, temporary_name
+from batchlinks.storage.folder import Entry, is_plain
+from batchlinks.storage.temporary_names import is_abandoned, temporary_name
 
 CHUNK = 1 << 20
 _TIMES = ("LastModified", "mtime", "modified", "last_modified", "updated", "created")

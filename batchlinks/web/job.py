@@ -22,7 +22,7 @@ from batchlinks.errors import BatchlinksError, ExitCode, defect
 from batchlinks.roster.child_process import started_ahead
 from batchlinks.roster.source import RosterBytes
 from batchlinks.signals import Interruption
-from batchlinks.storage.folder import LocalPlace
+from batchlinks.storage.local import LocalFolder
 from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import private
 from batchlinks.web.fields import effective, in_page_words, is_path
@@ -199,11 +199,11 @@ def run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption
         return
     begun = uploads.work(upload) / "begun"
     if not begun.exists():
-        LocalPlace(uploads.work(upload)).write("begun", b"")
+        LocalFolder(uploads.work(upload)).write("begun", b"")
     elif (outcome := _finished_unsaid(uploads, upload, begun.stat().st_mtime_ns)) is not None:
         uploads.end(upload, asdict(outcome))
         return
-    progress = FileProgress(LocalPlace(uploads.work(upload)), interruption, (uploads.of(upload) / "stop").exists)
+    progress = FileProgress(LocalFolder(uploads.work(upload)), interruption, (uploads.of(upload) / "stop").exists)
     uploads.end(upload, asdict(_run(uploads, upload, task, interruption, progress)))
 
 
@@ -297,7 +297,7 @@ class FileProgress:
     `known` patients have a link already; `total` are those for whom this run is to get one, known or not.
     """
 
-    def __init__(self, place: LocalPlace, interruption: Interruption, stopped_by_user: Callable[[], bool]) -> None:
+    def __init__(self, place: LocalFolder, interruption: Interruption, stopped_by_user: Callable[[], bool]) -> None:
         self._place = place
         self._interruption = interruption
         self._stopped_by_user = stopped_by_user

@@ -25,7 +25,7 @@ from typing import IO, Any
 from filelock import Timeout
 
 from batchlinks.errors import BatchlinksError
-from batchlinks.storage.folder import LocalPlace
+from batchlinks.storage.local import LocalFolder
 from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import private
 
@@ -74,12 +74,12 @@ class Uploads:
 
     def prepare(self) -> None:
         """Make the folder."""
-        LocalPlace(self.folder).write("README.txt", _NOTE.encode())
+        LocalFolder(self.folder).write("README.txt", _NOTE.encode())
 
     def remove_abandoned(self) -> None:
         """Delete what a server that was killed had not finished taking in."""
         limit = time.time() - _ABANDONED_S
-        for name in LocalPlace(self.folder).folders():
+        for name in LocalFolder(self.folder).folders():
             if not (self.folder / name / "run.json").exists() and _modified(self.folder / name) < limit:
                 self.remove(name)
 
@@ -98,7 +98,7 @@ class Uploads:
 
     def save(self, upload: Upload) -> Upload:
         """Note what is now known of it."""
-        LocalPlace(self.of(upload)).write("run.json", json.dumps(asdict(upload)).encode())
+        LocalFolder(self.of(upload)).write("run.json", json.dumps(asdict(upload)).encode())
         return upload
 
     def find(self, id: str) -> Upload | None:  # noqa: A002 what everybody calls it
@@ -112,7 +112,7 @@ class Uploads:
     def all(self) -> list[Upload]:
         """The latest first. One that a broken disk made unreadable does not hide the others."""
         found = []
-        for name in LocalPlace(self.folder).folders():
+        for name in LocalFolder(self.folder).folders():
             with suppress(BatchlinksError):
                 found.append(self.find(name))
         return sorted((upload for upload in found if upload), key=lambda upload: upload.uploaded_at, reverse=True)
@@ -120,7 +120,7 @@ class Uploads:
     def remove(self, id: str) -> None:  # noqa: A002 as above
         """Delete upload and results."""
         if _ID.fullmatch(id):
-            LocalPlace(self.folder / id).remove_folder()
+            LocalFolder(self.folder / id).remove_folder()
 
     def expired(self, keep_s: float) -> list[Upload]:
         """Those to which nothing has happened for so long."""
@@ -154,11 +154,11 @@ class Uploads:
 
     def end(self, upload: Upload, outcome: Mapping[str, Any]) -> None:
         """Say how the last attempt ended, for whoever was at work on it."""
-        LocalPlace(self.work(upload)).write("outcome.json", json.dumps(outcome).encode())
+        LocalFolder(self.work(upload)).write("outcome.json", json.dumps(outcome).encode())
 
     def tell_to_stop(self, upload: Upload) -> None:
         """Let the process at work on it end in good order."""
-        LocalPlace(self.of(upload)).write("stop", b"")
+        LocalFolder(self.of(upload)).write("stop", b"")
 
     def worker_lock(self, upload: Upload) -> Path:
         """Held by the process at work on it."""

@@ -13,30 +13,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from batchlinks.errors import ExitCode, PlaceError, PlaceLost
-from batchlinks.storage import folder as places
-from batchlinks.storage.folder import Place, is_address, is_plain, open_place
+from batchlinks.errors import ExitCode, FolderError, FolderLost
+from batchlinks.storage import local, temporary_names
+from batchlinks.storage.folder import Folder, is_plain
+from batchlinks.storage.opening import is_address, open_folder
 
 SFTP = pytest.param("sftp", marks=pytest.mark.needs("sshd"))
 
 
 @pytest.fixture(params=["local", "s3", SFTP, "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     """An empty folder of each kind. But for S3, it is not there yet."""
     if request.param == "s3":
-        return open_place(request.getfixturevalue("s3").folder())
+        return open_folder(request.getfixturevalue("s3").folder())
     if request.param == "memory":
-        return open_place(f"memory://{tmp_path.name}-{os.getpid()}/in")
+        return open_folder(f"memory://{tmp_path.name}-{os.getpid()}/in")
     if request.param == "sftp":
-        return open_place(f"{request.getfixturevalue('sshd').address}{tmp_path}/in")
-    return open_place(str(tmp_path / "in"))
+        return open_folder(f"{request.getfixturevalue('sshd').address}{tmp_path}/in")
+    return open_folder(str(tmp_path / "in"))
 
 
-def names(place: Place) -> list[str]:
+def names(place: Folder) -> list[str]:
     return [entry.name for entry in place.entries()]
 
 
-def every_folder_exists(place: Place) -> bool:
+def every_folder_exists(place: Folder) -> bool:
     """On S3 a folder is but the beginning of names: it cannot be told from an empty one."""
     return place.address.startswith("s3://")
 
@@ -44,7 +45,7 @@ def every_folder_exists(place: Place) -> bool:
 # --- everywhere -------------------------------------------------------------------------------------------------
 
 
-def test_a_place_that_is_not_there_is_empty_and_is_made_by_what_is_put_there(place: Place) -> None:
+def test_a_place_that_is_not_there_is_empty_and_is_made_by_what_is_put_there(place: Folder) -> None:
     assert place.exists() is every_folder_exists(place)
     assert (place.entries(), place.folders()) == ([], [])
 
@@ -57,7 +58,7 @@ def test_a_place_that_is_not_there_is_empty_and_is_made_by_what_is_put_there(pla
     assert place.entries() == []
 
 
-def test_a_file_is_listed_with_its_size_and_its_time(place: Place) -> None:
+def test_a_file_is_listed_with_its_size_and_its_time(place: Folder) -> None:
     before = time.time()
     place.write("b.csv", b"12345")
     place.write("a.csv", b"")
@@ -68,7 +69,7 @@ def test_a_file_is_listed_with_its_size_and_its_time(place: Place) -> None:
     assert all(before - 5 < entry.modified < time.time() + 5 for entry in (a, b))
 
 
-def test_what_is_written_again_is_replaced_whole(place: Place, tmp_path: Path) -> None:
+def test_what_is_written_again_is_replaced_whole(place: Folder, tmp_path: Path) -> None:
     place.write("patients.csv", b"first, and longer")
     source = tmp_path / "source"
     source.write_bytes(b"second")
@@ -79,14 +80,14 @@ def test_what_is_written_again_is_replaced_whole(place: Place, tmp_path: Path) -
     assert names(place) == ["patients.csv"]
 
 
-def test_a_file_can_be_read_in_part(place: Place) -> None:
+def test_a_file_can_be_read_in_part(place: Folder) -> None:
     place.write("patients.csv", b"0123456789")
 
     assert place.read("patients.csv", at_most=4) == b"0123"
     assert place.read("patients.csv", at_most=40) == b"0123456789"
 
 
-def test_a_large_file_and_an_empty_one_come_back_as_they_went(place: Place, tmp_path: Path) -> None:
+def test_a_large_file_and_an_empty_one_come_back_as_they_went(place: Folder, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(bytes(range(256)) * 12_000)
     place.upload(source, "large.csv")
@@ -97,7 +98,7 @@ def test_a_large_file_and_an_empty_one_come_back_as_they_went(place: Place, tmp_
     assert place.read("empty.csv") == place.read("empty.csv", at_most=10) == b""
 
 
-def test_names_as_people_give_them_come_back_as_they_are(place: Place) -> None:
+def test_names_as_people_give_them_come_back_as_they_are(place: Folder) -> None:
     given_names = sorted(
         ["Übersicht März #2 (50%).csv", "a?b=c&d.csv", "[1]*.csv", "x" * 200, "café+tea.csv", " b .csv"]
     )
@@ -111,7 +112,7 @@ def test_names_as_people_give_them_come_back_as_they_are(place: Place) -> None:
     assert names(place.folder("moved")) == given_names
 
 
-def test_a_file_is_moved_but_never_over_another(place: Place) -> None:
+def test_a_file_is_moved_but_never_over_another(place: Folder) -> None:
     place.write("patients.csv", b"first")
     done = place.folder("done").folder("2026-11-25")
     place.move("patients.csv", done, "patients.csv")
@@ -126,7 +127,7 @@ def test_a_file_is_moved_but_never_over_another(place: Place) -> None:
     assert [done.read(name) for name in ("patients.csv", "patients (2).csv")] == [b"first", b"second"]
 
 
-def test_a_file_is_not_moved_over_itself(place: Place) -> None:
+def test_a_file_is_not_moved_over_itself(place: Folder) -> None:
     place.write("patients.csv", b"only")
 
     with pytest.raises(FileExistsError):
@@ -135,8 +136,8 @@ def test_a_file_is_not_moved_over_itself(place: Place) -> None:
     assert place.read("patients.csv") == b"only"
 
 
-def test_a_file_goes_from_here_to_elsewhere_and_back(place: Place, tmp_path: Path) -> None:
-    here = open_place(str(tmp_path / "here"))
+def test_a_file_goes_from_here_to_elsewhere_and_back(place: Folder, tmp_path: Path) -> None:
+    here = open_folder(str(tmp_path / "here"))
     here.write("patients.csv", b"MRN")
     here.move("patients.csv", place, "patients.csv")
     assert (names(here), place.read("patients.csv")) == ([], b"MRN")
@@ -149,7 +150,7 @@ def test_a_file_goes_from_here_to_elsewhere_and_back(place: Place, tmp_path: Pat
         place.move("back.csv", here, "back.csv")
 
 
-def test_what_is_deleted_is_gone_and_deleting_it_again_is_no_error(place: Place) -> None:
+def test_what_is_deleted_is_gone_and_deleting_it_again_is_no_error(place: Folder) -> None:
     place.write("a.csv", b"a")
     place.folder("done").folder("deep").write("b.csv", b"b")
     place.folder("done").write("c.csv", b"c")
@@ -162,12 +163,12 @@ def test_what_is_deleted_is_gone_and_deleting_it_again_is_no_error(place: Place)
     assert place.folder("done").exists() is every_folder_exists(place)
 
 
-def test_a_file_that_is_not_there_cannot_be_read_or_moved(place: Place) -> None:
+def test_a_file_that_is_not_there_cannot_be_read_or_moved(place: Folder) -> None:
     place.write("other.csv", b"")
 
-    with pytest.raises(PlaceError) as read:
+    with pytest.raises(FolderError) as read:
         place.read("patients.csv")
-    with pytest.raises(PlaceError) as moved:
+    with pytest.raises(FolderError) as moved:
         place.move("patients.csv", place.folder("done"), "patients.csv")
 
     for raised in (read, moved):
@@ -176,21 +177,21 @@ def test_a_file_that_is_not_there_cannot_be_read_or_moved(place: Place) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "/etc/passwd", "a\nb", "a\0b"])
-def test_a_name_is_never_a_path(place: Place, name: str) -> None:
-    with pytest.raises(PlaceError):
+def test_a_name_is_never_a_path(place: Folder, name: str) -> None:
+    with pytest.raises(FolderError):
         place.write(name, b"")
-    with pytest.raises(PlaceError):
+    with pytest.raises(FolderError):
         place.read(name)
-    with pytest.raises(PlaceError):
+    with pytest.raises(FolderError):
         place.folder(name)
 
 
 @pytest.mark.parametrize("place", ["local", SFTP, "memory"], indirect=True)
-def test_remains_of_an_upload_that_was_killed_are_gone_after_the_next(place: Place) -> None:
+def test_remains_of_an_upload_that_was_killed_are_gone_after_the_next(place: Folder) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    dead = f".batchlinks-{places._HERE}-{process.pid}-0123456789abcdef.part"
-    alive = f".batchlinks-{places._HERE}-1-0123456789abcdef.part"
+    dead = f".batchlinks-{temporary_names._HERE}-{process.pid}-0123456789abcdef.part"
+    alive = f".batchlinks-{temporary_names._HERE}-1-0123456789abcdef.part"
     elsewhere = ".batchlinks-00000000-1-0123456789abcdef.part"
     for name in (dead, alive, elsewhere):
         place.write(name, b"half")
@@ -205,7 +206,7 @@ def test_remains_of_an_upload_that_was_killed_are_gone_after_the_next(place: Pla
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no modes there")
 def test_files_and_folders_are_private_unless_they_are_for_the_group(tmp_path: Path) -> None:
-    place = open_place(str(tmp_path / "out"))
+    place = open_folder(str(tmp_path / "out"))
     place.folder("private").write("a.csv", b"")
     place.folder("group").write("a.csv", b"", mode=0o640)
 
@@ -224,7 +225,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (inbox / "patients.csv").symlink_to(tmp_path / "secret" / "other.csv")
     (inbox / "folder").symlink_to(tmp_path / "secret")
 
-    place = open_place(str(inbox))
+    place = open_folder(str(inbox))
 
     assert (place.entries(), place.folders()) == ([], [])
 
@@ -232,7 +233,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_leaves_the_former_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = open_place(str(tmp_path))
+    place = open_folder(str(tmp_path))
     place.write("patients.csv", b"former")
 
     def full(_descriptor: int) -> None:
@@ -240,7 +241,7 @@ def test_a_disk_that_is_full_leaves_the_former_file_and_nothing_else(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(PlaceLost, match="No space left") as raised:
+        with pytest.raises(FolderLost, match="No space left") as raised:
             place.write("patients.csv", b"new")
 
     assert raised.value.exit_code == ExitCode.BROKEN
@@ -254,17 +255,17 @@ def test_a_file_system_that_can_do_less_never_replaces_either(
     def refuse(_target: Path, _source: Path) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(places, "_renameat2", lambda _source, _target: False)
+    monkeypatch.setattr(local, "_renameat2", lambda _source, _target: False)
     if "hard links" in way:
         monkeypatch.setattr(Path, "hardlink_to", refuse)
 
-    test_a_file_is_moved_but_never_over_another(open_place(str(tmp_path / "in")))
+    test_a_file_is_moved_but_never_over_another(open_folder(str(tmp_path / "in")))
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second file system at hand")
 def test_a_file_is_moved_to_another_disk_with_its_time_and_never_over_another(tmp_path: Path) -> None:
     other = Path("/dev/shm") / f"batchlinks-test-{os.getpid()}"
-    here, there = open_place(str(tmp_path)), open_place(str(other))
+    here, there = open_folder(str(tmp_path)), open_folder(str(other))
     try:
         for number in (1, 2):
             here.write(f"{number}.csv", b"%d" % number)
@@ -282,11 +283,11 @@ def test_a_file_is_moved_to_another_disk_with_its_time_and_never_over_another(tm
 
 def test_a_file_where_a_folder_should_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"")
-    place = open_place(str(tmp_path / "in"))
+    place = open_folder(str(tmp_path / "in"))
 
     assert not place.exists()
     for attempt in (place.entries, place.folders, lambda: place.write("a.csv", b"")):
-        with pytest.raises(PlaceError, match=r"Not a directory"):
+        with pytest.raises(FolderError, match=r"Not a directory"):
             attempt()
 
 
@@ -308,7 +309,7 @@ def test_an_address_is_no_path(text: str) -> None:
 def test_a_file_address_is_a_folder_of_this_computer(tmp_path: Path) -> None:
     folder = tmp_path / "Übersicht März"
 
-    assert open_place(folder.as_uri()).local == folder
+    assert open_folder(folder.as_uri()).local == folder
 
 
 @given(some.text(max_size=20))
