@@ -1,5 +1,7 @@
 """What is said on standard error: sentences for people, or JSON lines for machines. Never a value of a roster.
 
+A standard error that takes nothing (closed, on a full disk) ends no work: then nothing is said.
+
 Libraries say nothing here: at their more talkative levels, HTTP clients log whole addresses.
 """
 
@@ -10,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import structlog
+
+from batchlinks.streams import forgiving
 
 Level = Literal["quiet", "normal", "verbose"]
 Form = Literal["text", "json"]
@@ -69,7 +73,7 @@ def _made(form: Form, level: Level) -> Any:
     else:
         processors.append(_sentence)
     return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.PrintLogger(forgiving(sys.stderr)),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
     )

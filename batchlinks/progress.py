@@ -7,6 +7,8 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
+from batchlinks.streams import forgiving
+
 _LINE_EVERY_S = 60.0
 
 
@@ -40,7 +42,7 @@ class Bar:
     """A bar with rate, time left, and how many were linked and refused."""
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
+        self._stream = forgiving(stream)
         self._bar: tqdm[Any] | None = None
         self._linked = self._refused = 0
 

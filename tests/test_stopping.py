@@ -176,18 +176,15 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
-def test_a_run_that_could_not_say_how_it_ended_is_not_finished(start_healthex: StartHealthEx, tmp_path: Path) -> None:
+def test_a_run_that_could_not_say_how_it_ended_is_finished(start_healthex: StartHealthEx, tmp_path: Path) -> None:
     healthex = start_healthex()
     roster = roster_of(tmp_path, 10)
     command = [sys.executable, "-m", "batchlinks", "run", str(roster), "--only-new"]
 
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert ended.returncode == 1
-    assert "nothing can be said on standard output" in ended.stderr
-    assert again.returncode == 0, again.stderr
+    assert ended.returncode == 0, ended.stderr
     assert given_links(tmp_path) == healthex.links
     assert len(healthex.links) == healthex.link_calls == 10
 

@@ -13,9 +13,10 @@ import cloup
 from click.core import ParameterSource
 
 from batchlinks.cli.options import SPEECH, config_of, variable
-from batchlinks.cli.terminal import somebody_watches, speak
+from batchlinks.cli.terminal import print_output, read_standard_input, require_output, say, somebody_watches, speak
 from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
 from batchlinks.plural import counted
+from batchlinks.streams import is_terminal
 
 if TYPE_CHECKING:
     from batchlinks.ledger import Known, Project, Records, Withdrawal
@@ -125,7 +126,7 @@ def ledger(context: click.Context, /, ledger: Path | None, log_format: Any, quie
 
     with Records(_place(context, ledger)) as records:
         for line in _counts(records, _names(context)):
-            click.echo(line)
+            print_output(line)
     return ExitCode.DONE
 
 
@@ -161,7 +162,7 @@ def show(
     names = _names(context)
     for external_id in wanted:
         for line in _shown(external_id, found.get(external_id, []), withdrawn, alike, names):
-            click.echo(line)
+            print_output(line)
     _note(context, "show", ledger, _project_word(only_id, only_named), count=len(wanted))
     return ExitCode.DONE_WITH_ERRORS if missing else ExitCode.DONE
 
@@ -344,6 +345,7 @@ for _command in (show, withdraw, restore, forget, export):
 def _wanted(ids: Path | None, *, otherwise: str) -> Mapping[str, int]:
     """The IDs that are meant, cleaned as in screening, each with its row in the list. Raises SettingsError or RosterError."""
     from batchlinks.pipeline.intake import ids_listed
+    from batchlinks.roster.read import MAX_FILE_BYTES
     from batchlinks.roster.source import RosterBytes
 
     if ids is not None and ids != Path("-"):
@@ -351,10 +353,10 @@ def _wanted(ids: Path | None, *, otherwise: str) -> Mapping[str, int]:
             raise SettingsError("--ids does not name a file that is there.")  # it may be an ID: it is not repeated
         wanted = ids_listed(ids, otherwise=otherwise)
     else:
-        if ids is None and sys.stdin.isatty():
+        if ids is None and is_terminal(sys.stdin):
             typed = click.prompt("Patient ID", err=True, type=str).encode()
         else:
-            typed = sys.stdin.buffer.read()
+            typed = read_standard_input(MAX_FILE_BYTES)
         wanted = ids_listed(RosterBytes("standard input", typed), otherwise=otherwise) if typed.strip() else {}
     if not wanted:
         raise SettingsError(
@@ -403,7 +405,7 @@ def _agree(question: str, yes: bool) -> None:
 
 def _tell(line: str, *, quiet: bool) -> None:
     if not quiet:
-        click.echo(line)
+        say(line)
 
 
 def _note(context: click.Context, event: str, ledger: Path | None, project: str, *, count: int, **more: Any) -> None:
@@ -500,6 +502,7 @@ def _new_file(path: Path) -> Iterator[TextIO]:
     if path == Path("-"):
         yield sys.stdout
         sys.stdout.flush()
+        require_output()
         return
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

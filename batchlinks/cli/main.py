@@ -20,9 +20,10 @@ from batchlinks.cli.options import takes, variable
 from batchlinks.cli.run_commands import check, demo, run
 from batchlinks.cli.serve_command import serve
 from batchlinks.cli.simulate_command import simulate
-from batchlinks.cli.terminal import be_silent, is_speaking, speak
+from batchlinks.cli.terminal import OutputLost, be_silent, is_speaking, require_output, speak
 from batchlinks.config.settings import is_secret_option
 from batchlinks.errors import BatchlinksError, ExitCode, defect
+from batchlinks.streams import forgiving_streams, open_closed_streams
 from batchlinks.version import __version__
 
 
@@ -32,6 +33,7 @@ def program() -> NoReturn:
     It leaves without the interpreter's tidying up, which can take a tenth of a second: killed in it, a run that has finished
     would look as if it had not.
     """
+    open_closed_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before a run has begun
     code = main()
     for stream in (sys.stdout, sys.stderr):
@@ -42,9 +44,17 @@ def program() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. Whatever goes wrong becomes one sentence on standard error."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    with forgiving_streams():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(given: Sequence[str]) -> int:
     try:
-        code = batchlinks.main(args=given, prog_name="batchlinks", standalone_mode=False)
+        code = batchlinks.main(args=list(given), prog_name="batchlinks", standalone_mode=False)
+        if not is_speaking():  # help or version: what was shown is all that there is
+            require_output()
+    except OutputLost as lost:
+        return lost.exit_code if lost.reader_left else _failed(str(lost), lost.exit_code, given)
     except BatchlinksError as error:
         return _failed(str(error), error.exit_code, given, **({"run_id": error.run_id} if error.run_id else {}))
     except click.UsageError as error:

@@ -7,7 +7,7 @@ import click
 import cloup
 
 from batchlinks.cli.options import config_of, nightly_options, run_settings
-from batchlinks.cli.terminal import progress, speak
+from batchlinks.cli.terminal import progress, say, speak
 from batchlinks.config.settings import NightlySettings
 from batchlinks.errors import ExitCode
 from batchlinks.without_pandas import leave_pandas_out
@@ -47,5 +47,5 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
     for problem in night.problems:
         logger().error(problem, exit_code=int(night.exit_code))
     if not quiet:
-        click.echo(night.last_line(str(settings.outbox)))
+        say(night.last_line(str(settings.outbox)))
     return ExitCode(night.exit_code)

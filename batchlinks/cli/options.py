@@ -1,7 +1,6 @@
 """The options of the commands, made from the one table in `batchlinks.config.settings`."""
 
 import os
-import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 import cloup
 from click.core import ParameterSource
 
+from batchlinks.cli.terminal import read_standard_input
 from batchlinks.config.settings import (
     CONTRADICTIONS,
     Config,
@@ -248,9 +248,10 @@ def config_of(context: click.Context) -> Config:
 def source_of(roster: str, settings: RunSettings) -> "Source":
     """The roster that an argument names. Raises SettingsError or FolderError for one elsewhere that cannot be fetched."""
     from batchlinks.pipeline.intake import source_named
+    from batchlinks.roster.read import MAX_FILE_BYTES
     from batchlinks.roster.source import RosterBytes
 
     if roster != "-":
         return source_named(roster, settings)
 
-    return RosterBytes("roster", sys.stdin.buffer.read())
+    return RosterBytes("roster", read_standard_input(MAX_FILE_BYTES))

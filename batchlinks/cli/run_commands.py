@@ -8,7 +8,7 @@ import cloup
 
 from batchlinks.cli.options import EXIT_CODES, check_options, config_of, run_options, run_settings, source_of
 from batchlinks.cli.prestart import head_start
-from batchlinks.cli.terminal import ask_person, progress, somebody_watches, speak, told
+from batchlinks.cli.terminal import ask_person, progress, say, somebody_watches, speak, told
 from batchlinks.errors import ExitCode
 
 
@@ -69,7 +69,7 @@ def check(
     if connect:
         from batchlinks.healthex.preflight import try_connection
 
-        try_connection(timeout_s=settings.timeout, say=(lambda _: None) if quiet else click.echo)
+        try_connection(timeout_s=settings.timeout, say=(lambda _: None) if quiet else say)
         if roster is None:
             return ExitCode.DONE
     with head_start():

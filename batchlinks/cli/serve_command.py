@@ -8,7 +8,7 @@ import cloup
 
 from batchlinks.cli.options import config_of, run_settings, serve_options
 from batchlinks.cli.run_commands import run
-from batchlinks.cli.terminal import speak
+from batchlinks.cli.terminal import say, speak
 from batchlinks.config.settings import RunSettings, ServeSettings
 from batchlinks.errors import ExitCode, SettingsError
 
@@ -29,8 +29,7 @@ def serve(context: click.Context, /, log_format: Any, quiet: bool, verbose: bool
         from batchlinks.web.application import serve_until_interrupted
     except ModuleNotFoundError as error:
         raise SettingsError('The upload page is not installed: pip install "batchlinks[web]".') from error
-    say = (lambda _: None) if quiet else click.echo
-    serve_until_interrupted(settings, _of_runs(context), config_of(context), say=say)
+    serve_until_interrupted(settings, _of_runs(context), config_of(context), say=(lambda _: None) if quiet else say)
     return ExitCode.DONE
 
 

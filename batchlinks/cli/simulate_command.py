@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import click
 import cloup
 
-from batchlinks.cli.terminal import speak
+from batchlinks.cli.terminal import say, speak
 from batchlinks.config.settings import flag
 from batchlinks.errors import ExitCode
 from batchlinks.simulator.behavior import SimulatorOptions
@@ -49,5 +49,5 @@ def simulate(host: str, port: int, **options: Any) -> int:
     speak("text", quiet=False, verbose=False)
     from batchlinks.simulator.foreground import serve_until_interrupted
 
-    serve_until_interrupted(SimulatorOptions(**options), host, port, say=click.echo)
+    serve_until_interrupted(SimulatorOptions(**options), host, port, say=say)
     return ExitCode.DONE

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchlinks.errors import BatchlinksError
+from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.plural import counted
 from batchlinks.row_codes import ErrorCode
+from batchlinks.streams import failure_of, forgiving, is_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def be_silent() -> None:
 
 def somebody_watches() -> bool:
     """Whether there is a person who can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def progress(log_format: str, *, quiet: bool) -> "Progress":
@@ -54,7 +55,7 @@ def progress(log_format: str, *, quiet: bool) -> "Progress":
 
     if quiet:
         return Silent()
-    if sys.stderr.isatty() and log_format == "text":
+    if is_terminal(sys.stderr) and log_format == "text":
         return Bar(sys.stderr)
     return Lines(logger().info)
 
@@ -78,24 +79,53 @@ def ask_person(plan: "Plan") -> bool:
     return plan.to_send == 0 or click.confirm("Send?", err=True, default=False)
 
 
-def told(report: "Report", *, quiet: bool) -> int:
-    """Say what happened and where the files are: for a person, as the last line.
+class OutputLost(BatchlinksError):
+    """What a command was asked to show cannot be shown: its output was all that it is for."""
 
-    Raises BatchlinksError where standard output takes nothing; that nobody reads it any more is nobody's loss.
-    """
+    def __init__(self, failure: Exception) -> None:
+        why = f" ({failure.strerror})" if isinstance(failure, OSError) and failure.strerror else ""
+        super().__init__(f"Nothing can be written to standard output{why}.")
+        self.reader_left = isinstance(failure, BrokenPipeError)
+        """As `head` does once it has enough: nothing to complain about."""
+
+
+def say(line: str) -> None:
+    """A line on standard output beside what a command does. Where it cannot be said it is not said."""
+    forgiving(sys.stdout).write(f"{line}\n")
+    forgiving(sys.stdout).flush()
+
+
+def print_output(line: str) -> None:
+    """A line of what the command is there to show. Raises OutputLost where nothing can be shown."""
+    say(line)
+    require_output()
+
+
+def require_output() -> None:
+    """Raises OutputLost where something that was written to standard output did not get there."""
+    if (failure := failure_of(sys.stdout)) is not None:
+        raise OutputLost(failure)
+
+
+def read_standard_input(at_most: int) -> bytes:
+    """All of it. Raises SettingsError where it cannot be read, or does not end."""
+    try:
+        content = sys.stdin.buffer.read(at_most + 1)
+    except (OSError, ValueError, AttributeError) as error:
+        raise SettingsError("Standard input cannot be read: it is closed, or is not a file.") from error
+    if len(content) > at_most:
+        raise SettingsError(f"Standard input holds more than {at_most // 1_000_000:,} MB. Split the list.")
+    return content
+
+
+def told(report: "Report", *, quiet: bool) -> int:
+    """Say what happened and where the files are: for a person, as the last line."""
     from batchlinks.logs import logger
 
     if report.stopped_by is not None:
         logger().error(str(report.stopped_by), exit_code=int(report.exit_code))
     if not quiet:
-        try:
-            click.echo(last_line(report))
-        except BrokenPipeError:
-            pass
-        except OSError as error:
-            raise BatchlinksError(
-                f"The results are in place, but nothing can be said on standard output ({error.strerror})."
-            ) from error
+        say(last_line(report))
     return report.exit_code
 
 
