@@ -29,7 +29,7 @@ from batchlinks.without_pandas import leave_pandas_out
 leave_pandas_out()
 from datetime import UTC, datetime
 import pyarrow as pa
-from batchlinks.results.files import ResultFiles
+from batchlinks.results.publish.result_files import ResultFiles
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx_writer import Sheet
 from batchlinks.roster.source import ReadOptions

@@ -27,8 +27,9 @@ from batchlinks.columns.id_column import IdColumn
 from batchlinks.config.passwords import objection_to
 from batchlinks.errors import SettingsError
 from batchlinks.pipeline import run as batch
-from batchlinks.results import files, xlsx_writer
+from batchlinks.results import xlsx_writer
 from batchlinks.results.file_name import file_names
+from batchlinks.results.publish import result_files as files
 from batchlinks.results.qr import qr_code
 from batchlinks.results.split import check_split_column
 from batchlinks.results.xlsx_writer import Sheet, write_workbook

@@ -23,7 +23,7 @@ from batchlinks.errors import SettingsError
 from batchlinks.ledger import Ledger, LedgerError, file_system
 from batchlinks.ledger.database import _set_journal_mode
 from batchlinks.ledger.schema import check_value
-from batchlinks.results.publisher import Release
+from batchlinks.results.publish.publisher import Publisher
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]
@@ -494,7 +494,7 @@ def test_what_an_unfinished_run_wrote_under_another_name_gives_way_as_well(
         stopped_in_the_middle(healthex, command, roster, "--only-new")
     else:
         with monkeypatch.context() as patch:
-            patch.setattr(Release, "finish", lambda _: sys.exit(9))
+            patch.setattr(Publisher, "finish", lambda _: sys.exit(9))
             with pytest.raises(SystemExit):
                 command("run", roster, "--only-new")
     assert len(results.links(tmp_path / "patients (2).links.xlsx")) == {"stopped": 15, "killed": 35}[how]

@@ -24,8 +24,9 @@ from batchlinks.nightly.lock import Holder, only_one
 from batchlinks.nightly.outcome import Night, RosterOutcome
 from batchlinks.nightly.tables import RosterTable, SettingsOf, read_tables, table_for
 from batchlinks.pipeline import run as batch
-from batchlinks.results.files import Published
-from batchlinks.results.publisher import Owner, check_folder, finished_summary
+from batchlinks.results.publish.existing_set import Owner, finished_summary
+from batchlinks.results.publish.publisher import check_folder
+from batchlinks.results.publish.result_files import PublishedFiles
 from batchlinks.results.summary import Summary
 from batchlinks.roster.source import RosterBytes
 from batchlinks.storage.folder import Entry, Folder
@@ -282,7 +283,7 @@ def _blame_nobody_for_the_tables(world: _World, claim: Claim) -> None:
         raise
 
 
-def _renamed(published: Published) -> str | None:
+def _renamed(published: PublishedFiles) -> str | None:
     """What the results are called, where they could not be called after the roster, and why."""
     if published.obstacle is None:
         return None
@@ -311,7 +312,7 @@ def _free_name(world: _World, claim: Claim, day: str) -> str:
 
 
 def _run(world: _World, claim: Claim, table: RosterTable) -> batch.Report:
-    def deliver(published: Published) -> None:
+    def deliver(published: PublishedFiles) -> None:
         if world.outbox.local is None:
             mode = 0o640 if table.settings.share_with_group else 0o600
             for path in published.paths.values():

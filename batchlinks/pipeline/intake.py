@@ -10,7 +10,7 @@ from batchlinks.config.settings import RunSettings
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.logs import logger
 from batchlinks.patients.identifier import read_id
-from batchlinks.results.files import NO_FOLDER
+from batchlinks.results.publish.result_files import NO_FOLDER
 from batchlinks.roster.error_report import without_report_columns
 from batchlinks.roster.id_list import read_id_list
 from batchlinks.roster.read import MAX_FILE_BYTES, read_roster

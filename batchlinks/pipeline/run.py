@@ -32,7 +32,7 @@ from batchlinks.pipeline.requests import Asked, ask, require_means
 from batchlinks.pipeline.verification import judged, refuse_unanswered
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.assignment import Assignment, assign
-from batchlinks.results.files import Published, ResultFiles
+from batchlinks.results.publish.result_files import PublishedFiles, ResultFiles
 from batchlinks.results.reports import Handout, error_sheets, handout, links_sheet, without_social_security
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx_writer import MAX_ROWS, Sheet
@@ -74,9 +74,9 @@ class Surroundings:
     confirm: Callable[[Plan], bool] = lambda _: True
     interruption: Interruption = field(default_factory=Interruption)
     owner: str | None = None
-    """Whose results these are, where the roster's own place does not tell: see `results.publisher.Owner`."""
+    """Whose results these are, where the roster's own place does not tell: see `results.publish.existing_set.Owner`."""
 
-    deliver: Callable[[Published], object] = lambda _: None
+    deliver: Callable[[PublishedFiles], object] = lambda _: None
     """Takes the results further once they are in place: only then does a patient count as handed out."""
 
     tell: Callable[["Report"], object] = lambda _: None
@@ -94,7 +94,7 @@ class Report:
     """How a run or check ended."""
 
     summary: Summary
-    published: Published
+    published: PublishedFiles
     sheets: Mapping[str, Sheet] = field(repr=False)
     """`links` (of a run), `errors` and `duplicates`: what stands in the files."""
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from batchlinks.errors import BatchlinksError, SettingsError
-from batchlinks.results.publisher import Owner, Published, Release, SummaryKind, check_folder
+from batchlinks.results.publish.existing_set import Owner, SummaryKind
+from batchlinks.results.publish.publisher import PublishedSet, Publisher, check_folder
 
 OURS = Owner("/rosters/patients.csv", "project-1")
 OTHER_ROSTER = Owner("/other/patients.csv", "project-1")
@@ -35,8 +36,8 @@ def publish(
     suffixes: tuple[str, ...] = XLSX,
     kind: SummaryKind = "summary",
     share: bool = False,
-) -> Published:
-    with Release(folder, "patients", owner, summary_kind=kind, share_with_group=share) as release:
+) -> PublishedSet:
+    with Publisher(folder, "patients", owner, summary_kind=kind, share_with_group=share) as release:
         for suffix in suffixes:
             with release.open(suffix) as file:
                 file.write(f"{content} {suffix}".encode())
@@ -89,7 +90,7 @@ def test_the_summary_does_not_tell_where_the_roster_was(tmp_path: Path) -> None:
 
 
 def test_a_file_may_be_written_out_of_order(tmp_path: Path) -> None:
-    with Release(tmp_path, "patients", OURS) as release:
+    with Publisher(tmp_path, "patients", OURS) as release:
         with release.open("links.xlsx") as file:
             file.write(b"....later")
             file.seek(0)
@@ -174,7 +175,7 @@ def test_a_check_and_a_run_leave_each_other_alone(tmp_path: Path) -> None:
 
 def test_roster_names_that_no_text_file_can_hold_are_no_obstacle(tmp_path: Path) -> None:
     for content in ("first", "second"):
-        with Release(tmp_path, "patients", Owner("/rosters/\udcff.csv", None)) as release:
+        with Publisher(tmp_path, "patients", Owner("/rosters/\udcff.csv", None)) as release:
             with release.open("links.xlsx") as file:
                 file.write(content.encode())
             published = release.publish({"roster": "\udcff.csv", "by_row": {10: 1, 9: 2}})
@@ -310,7 +311,7 @@ def test_moved_and_deleted_results_leave_their_stem_free(tmp_path: Path) -> None
 def test_files_are_their_owners_alone_from_the_first_byte(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
-        with Release(tmp_path / "new" / "results", "patients", OURS) as release:
+        with Publisher(tmp_path / "new" / "results", "patients", OURS) as release:
             with release.open("links.xlsx") as file:
                 assert {permissions(path) for path in (tmp_path / "new" / "results").iterdir()} == {0o600}
                 file.write(b"links")
@@ -327,7 +328,7 @@ def test_files_are_their_owners_alone_from_the_first_byte(tmp_path: Path) -> Non
 def test_files_can_be_shared_with_the_group_once_they_are_whole(tmp_path: Path) -> None:
     mask = os.umask(0o077)
     try:
-        with Release(tmp_path / "results", "patients", OURS, share_with_group=True) as release:
+        with Publisher(tmp_path / "results", "patients", OURS, share_with_group=True) as release:
             with release.open("links.xlsx") as file:
                 assert {permissions(path) for path in (tmp_path / "results").iterdir()} == {0o600}
                 file.write(b"links")
@@ -351,7 +352,7 @@ def test_the_mode_of_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> Non
 
 
 def test_a_run_that_does_not_publish_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), Release(tmp_path, "patients", OURS) as release:
+    with pytest.raises(KeyError), Publisher(tmp_path, "patients", OURS) as release:
         with release.open("links.xlsx") as file:
             file.write(b"links")
         with release.open("errors.xlsx") as file:
@@ -362,7 +363,7 @@ def test_a_run_that_does_not_publish_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_that_could_not_be_finished_is_not_in_the_set_and_can_be_begun_again(tmp_path: Path) -> None:
-    with Release(tmp_path, "patients", OURS) as release:
+    with Publisher(tmp_path, "patients", OURS) as release:
         for suffix in XLSX:
             with pytest.raises(KeyError), release.open(suffix) as file:
                 file.write(b"half of it")
@@ -382,7 +383,7 @@ def test_a_file_in_the_folders_place_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"results: Not a directory\. .*--output-dir"):
         check_folder(tmp_path / "results")
     with pytest.raises(SettingsError, match="Not a directory"):
-        Release(tmp_path / "results" / "deeper", "patients", OURS)
+        Publisher(tmp_path / "results" / "deeper", "patients", OURS)
 
 
 def test_a_folder_that_takes_no_file_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +398,7 @@ def test_a_folder_that_takes_no_file_is_said_at_once(tmp_path: Path, monkeypatch
 
 def test_a_name_too_long_for_results_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="too long"):
-        Release(tmp_path, "x" * 240, OURS)
+        Publisher(tmp_path, "x" * 240, OURS)
 
 
 def test_a_checked_folder_has_nothing_new_in_it(tmp_path: Path) -> None:
@@ -425,7 +426,7 @@ def test_a_folder_that_vanished_is_explained(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     with (
         pytest.raises(BatchlinksError, match="No such file or directory"),
-        Release(folder, "patients", OURS) as release,
+        Publisher(folder, "patients", OURS) as release,
     ):
         with release.open("links.xlsx") as file:
             file.write(b"links")
@@ -437,10 +438,11 @@ def test_a_folder_that_vanished_is_explained(tmp_path: Path) -> None:
 
 PUBLISH = """
 from pathlib import Path
-from batchlinks.results.publisher import Owner, Release
+from batchlinks.results.publish.existing_set import Owner
+from batchlinks.results.publish.publisher import Publisher
 
 def publish(folder, content, suffixes, owner):
-    with Release(Path(folder), "patients", owner) as release:
+    with Publisher(Path(folder), "patients", owner) as release:
         for suffix in suffixes:
             with release.open(suffix) as file:
                 file.write(f"{content} {suffix}".encode())
@@ -531,7 +533,7 @@ def test_a_run_killed_anywhere_and_started_again_ends_like_an_undisturbed_one(
 
 
 def test_temporary_files_of_a_living_run_are_left_alone(tmp_path: Path) -> None:
-    with Release(tmp_path, "patients", OURS) as first:
+    with Publisher(tmp_path, "patients", OURS) as first:
         with first.open("links.xlsx") as file:
             file.write(b"first")
         publish(tmp_path, "second", owner=OTHER_ROSTER)

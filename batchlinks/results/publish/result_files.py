@@ -12,7 +12,8 @@ from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.logs import logger
 from batchlinks.results.csv_writer import write_csv
 from batchlinks.results.protect import write_protected
-from batchlinks.results.publisher import Owner, Release
+from batchlinks.results.publish.existing_set import Owner
+from batchlinks.results.publish.publisher import Publisher
 from batchlinks.results.qr import qr_code
 from batchlinks.results.reports import pictured
 from batchlinks.results.split import split
@@ -33,7 +34,7 @@ _NO_PARTS = [pa.array([], pa.string())] * len(_LIST_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedFiles:
     """Where the files are."""
 
     folder: Path
@@ -73,7 +74,7 @@ class ResultFiles:
         self._check = check
         self._kind = kind
         self._password = password
-        self._release = Release(
+        self._release = Publisher(
             folder,
             Path(name).stem,
             Owner(owner or place, project_id),
@@ -103,7 +104,9 @@ class ResultFiles:
         """Everything is noted that has to be: the very last thing of a run."""
         self._release.finish()
 
-    def publish(self, summary: Summary, sheets: Mapping[str, Sheet], split_values: pa.Array | None = None) -> Published:
+    def publish(
+        self, summary: Summary, sheets: Mapping[str, Sheet], split_values: pa.Array | None = None
+    ) -> PublishedFiles:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 
         `sheets`: `links` (not for a check), `errors` and `duplicates`. `split_values`: one for each row of `links`, where
@@ -120,7 +123,7 @@ class ResultFiles:
         released = self._release.publish(summary.as_json())
         summary.outputs = dict(released.outputs)
         paths = {role: released.paths[suffix] for role, suffix in written.items()}
-        return Published(released.summary.parent, paths | {"summary": released.summary}, released.obstacle)
+        return PublishedFiles(released.summary.parent, paths | {"summary": released.summary}, released.obstacle)
 
     def _write_links(self, sheet: Sheet) -> dict[str, str]:
         """Role -> suffix of the file, or of the folder, that was written for it."""

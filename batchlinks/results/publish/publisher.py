@@ -1,0 +1,349 @@
+"""How the files of a run get to their place: whole or not at all, and never over a file that someone changed.
+
+A set is the files of one run that share a stem: `NAME.links.xlsx`, `NAME.errors.xlsx` and `NAME.summary.json`.
+The summary is renamed into place last and lists the SHA-256 of the others, so that the next run of the same
+roster knows its own files again and replaces them. Any other set stays, and the new one is `NAME (2)`, `NAME (3)`.
+
+A set may hold folders too, such as `NAME.links`. A folder is replaced as a whole, and only where every file in it is
+known: one that somebody changed or added keeps it where it is.
+
+While a set is on its way, and until its run is finished, its journal `.NAME.summary.pending` lies beside it. It lists the
+hashes of the new files and of those that they replace, which are therefore known to be ours after a kill too; and the
+IDs of the runs of whose results the set is, so that what they noted as handed out can be told from what stays.
+
+Files are private to their owner (0600) from their first byte. Windows has no such modes: there they are as private
+as the folder they are in.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.results.publish.existing_set import (
+    ExistingSet,
+    Owner,
+    SummaryKind,
+    describe_open_elsewhere,
+    journal_path_of,
+    name_in_set,
+    read_json_object,
+    run_ids_in,
+    seal,
+    stems_in,
+    stopped_run_id,
+    to_json,
+    top_level_entries,
+)
+from batchlinks.results.publish.workspace import Workspace, folder_lock, remove_entry
+from batchlinks.storage.private_files import fsync_folder, make_folder, private
+
+_LONGEST_NAME = 255
+"""Bytes in a file name that every usual file system takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSet:
+    """Where a set now is."""
+
+    paths: Mapping[str, Path]
+    """By suffix, as given to `Publisher.open`; a folder by its own, such as `links`."""
+
+    summary: Path
+    outputs: Mapping[str, str]
+    """File name, such as `NAME.errors.xlsx` or `NAME.links/North.xlsx` -> SHA-256 in hex, as in the summary."""
+
+    stem_used: str
+    obstacle: str | None
+    """Why the set could not have the stem it was to have, as in `NAME.links.xlsx was changed …`; None if it has."""
+
+
+def check_folder(folder: Path, *, share_with_group: bool = False) -> None:
+    """Make sure that results can be written into `folder`, by creating it if need be and then a file in it.
+
+    A folder made here, and any above it, is its owner's alone (0700), or 2750 with `share_with_group`; the mode
+    of one that is already there is left alone. Raises SettingsError.
+    """
+    try:
+        make_folder(folder, 0o2750 if share_with_group else 0o700)
+        with folder_lock(folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"No results can be written into {folder}: {error.strerror or error}. Mend that, or choose another "
+            "folder with --output-dir."
+        ) from error
+
+
+class Publisher:
+    """A context manager that takes the files of one run and publishes them as a set.
+
+    ```
+    with Publisher(folder, "patients", owner) as release:
+        with release.open("links.xlsx") as file:
+            write_workbook(file, …)
+        published = release.publish(summary)
+    …  # all that has to be noted of it elsewhere
+    release.finish()
+    ```
+
+    Nothing is seen under a final name before `publish`, and no temporary file is left when the context ends.
+    Those of a run that was killed are removed by the next in the same folder, once its process is gone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stem: str,
+        owner: Owner,
+        *,
+        summary_kind: SummaryKind = "summary",
+        share_with_group: bool = False,
+    ) -> None:
+        """Raises SettingsError if `folder` or a name made from `stem` cannot be used."""
+        if len(os.fsencode(name_in_set(f"{stem} (99)", "check.duplicates.csv"))) > _LONGEST_NAME:
+            raise SettingsError("The patient list's file name is too long to name results after it. Shorten it.")
+        check_folder(folder, share_with_group=share_with_group)
+        self._folder = folder
+        self._stem = stem
+        self._owner = owner
+        self._kind: SummaryKind = summary_kind
+        self._mode = 0o640 if share_with_group else 0o600
+        self._folder_mode = 0o2750 if share_with_group else 0o700
+        self._workspace = Workspace(folder)
+        self._digests: dict[str, str] = {}
+        self._folders: list[str] = []
+        self._run_id: object = None
+        self._replaced: frozenset[str] = frozenset()
+        self._journals: list[Path] = []
+        """Of the runs that this one replaces, and last its own: what `finish` removes."""
+
+        self._superseded: set[str] = set()
+        """Stems under which these runs left their sets."""
+
+    def __enter__(self) -> Self:
+        with _explain_errors(self._folder):
+            self._workspace.enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._workspace.leave()
+
+    @property
+    def owner(self) -> str:
+        """The digest that stands for the owner in summaries and journals."""
+        return self._owner.digest
+
+    def unfinished_runs(self) -> frozenset[str]:
+        """IDs of this owner's earlier runs that did not finish, and whose files in the folder this set is to replace.
+
+        They were killed before `finish`, and have left their journal; or they ended before all was asked, as their
+        summary says, and nobody has changed their files since.
+        """
+        found: set[str] = set()
+        with _explain_errors(self._folder):
+            for stem in stems_in(self._folder, self._stem, self._kind):
+                path = journal_path_of(self._folder, stem, self._kind)
+                journal = read_json_object(path)
+                if journal is not None and journal.get("owner") == self._owner.digest:
+                    found |= run_ids_in(journal)
+                    self._journals.append(path)
+                    self._superseded.add(stem)
+                stopped = stopped_run_id(read_json_object(self._folder / name_in_set(stem, f"{self._kind}.json")))
+                if stopped is not None and self._former(stem).obstacle is None:
+                    found.add(stopped)
+                    self._superseded.add(stem)
+        self._replaced = frozenset(found)
+        return self._replaced
+
+    @contextmanager
+    def open(self, suffix: str) -> Iterator[BinaryIO]:
+        """A new file of the set, such as `links.xlsx` or `links/North.xlsx`, open for writing and reading.
+
+        It is private from the start, and belongs to the set once the block ends without an exception. Raises
+        BatchlinksError if it cannot be written.
+        """
+        path = self._workspace.path(suffix)
+        try:
+            with _explain_errors(self._folder):
+                path.parent.mkdir(0o700, parents=True, exist_ok=True)
+            with _explain_errors(self._folder), open(path, "x+b", opener=private) as file:
+                yield file
+                # Read again rather than hashed on the way: a workbook's writer goes back to fill in sizes.
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._digests[suffix] = digest
+
+    def folder(self, suffix: str) -> None:
+        """A folder of the set, such as `links`, that is there even if no file is opened in it."""
+        with _explain_errors(self._folder):
+            self._workspace.path(suffix).mkdir(0o700, exist_ok=True)
+        self._folders.append(suffix)
+
+    def publish(self, summary: Mapping[str, object]) -> PublishedSet:
+        """Bring the set to its place and write `summary` (JSON values) beside it, with `outputs` added.
+
+        Raises BatchlinksError if that is not possible. The same command publishes again then, as after a kill.
+        """
+        with _explain_errors(self._folder), folder_lock(self._folder):
+            first_obstacle: str | None = None
+            for number in count(1):
+                stem = _number_stem(self._stem, number)
+                former = self._former(stem)
+                obstacle = former.obstacle
+                if obstacle is None:
+                    try:
+                        return self._publish_as(stem, former, summary, first_obstacle)
+                    except _InUse as in_use:
+                        obstacle = str(in_use)
+                first_obstacle = first_obstacle or obstacle
+        raise AssertionError("a free stem is always found")
+
+    def _former(self, stem: str) -> "ExistingSet":
+        return ExistingSet.found(self._folder, stem, self._kind, self._owner, self._digests)
+
+    def finish(self) -> None:
+        """All is done that the run had to do, and the set stays what it is: its journal goes. Cannot fail.
+
+        Takes a few microseconds, so that it can be the very last thing that a run does.
+        """
+        *others, own = self._journals
+        for path in others:
+            with suppress(OSError):
+                if path != own:
+                    path.unlink()
+        with suppress(OSError):
+            # The same command may run twice at once, and the journal be the other's by now.
+            if (read_json_object(own) or {}).get("run_id") == self._run_id:
+                own.unlink()
+
+    def _publish_as(
+        self, stem: str, former: "ExistingSet", summary: Mapping[str, object], obstacle: str | None
+    ) -> PublishedSet:
+        paths = {suffix: self._folder / name_in_set(stem, suffix) for suffix in self._digests}
+        outputs = {name_in_set(stem, suffix): digest for suffix, digest in self._digests.items()}
+        entries = {
+            entry: self._folder / name_in_set(stem, entry)
+            for entry in top_level_entries([*self._folders, *self._digests])
+        }
+        summary_path = self._folder / name_in_set(stem, f"{self._kind}.json")
+        journal_path = journal_path_of(self._folder, stem, self._kind)
+
+        sealed = seal({**summary, "outputs": outputs, "owner": self._owner.digest})
+        new_summary = self._write("summary", sealed)
+        self._run_id = summary.get("run_id")
+        journal = {
+            "owner": self._owner.digest,
+            "hashes": sorted({*outputs.values(), *former.digests.values()}),
+            "run_id": self._run_id,
+            "replaces": sorted(self._replaced),
+        }
+        self._write("journal", to_json(journal)).replace(journal_path)
+        fsync_folder(self._folder)
+
+        try:
+            self._move_into_place(entries)
+        except _InUse:
+            journal_path.unlink()
+            raise
+        for stale in former.entries - set(entries.values()):
+            remove_entry(stale)
+        fsync_folder(self._folder)
+        new_summary.chmod(self._mode)
+        new_summary.replace(summary_path)
+        fsync_folder(self._folder)
+        self._journals.append(journal_path)
+        for other in sorted(self._superseded - {stem}):
+            self._withdraw(other)
+        return PublishedSet(paths | entries, summary_path, outputs, stem, obstacle)
+
+    def _withdraw(self, stem: str) -> None:
+        """Remove a set whose patients are in this one now. (It has another stem, as that of this one was not free then.)"""
+        former = self._former(stem)
+        if former.obstacle is None:
+            for entry in former.entries:
+                remove_entry(entry)
+            (self._folder / name_in_set(stem, f"{self._kind}.json")).unlink(missing_ok=True)
+
+    def _move_into_place(self, entries: Mapping[str, Path]) -> None:
+        moved: list[tuple[Path, Path]] = []
+        for entry, path in entries.items():
+            source = self._workspace.path(entry)
+            self._open_to_readers(source)
+            try:
+                if (aside := self._set_aside(path, entry)) is not None:
+                    moved.append((path, aside))
+                source.replace(path)
+            except PermissionError as error:
+                if not path.exists():
+                    raise
+                # On Windows a program has opened the file since it was looked at. The set stays together.
+                for back, place in reversed(moved):
+                    if not back.exists():
+                        place.replace(back)
+                raise _InUse(describe_open_elsewhere(path)) from error
+            moved.append((source, path))
+
+    def _set_aside(self, path: Path, entry: str) -> Path | None:
+        """Keep what stands in the place of a new file or folder, until all are in theirs; None if nothing is kept."""
+        aside = self._workspace.path(f"former-{entry}")
+        if path.is_dir():  # nothing can be renamed over a folder that is not empty
+            path.replace(aside)
+            return aside
+        try:
+            aside.hardlink_to(path)
+        except OSError:  # nothing there, or a file system without hard links
+            return None
+        return aside
+
+    def _open_to_readers(self, entry: Path) -> None:
+        """Give a file, or a folder and all that is in it, the mode that it is to have in its place."""
+        if not entry.is_dir():
+            entry.chmod(self._mode)
+            return
+        for path in sorted(entry.rglob("*")):
+            path.chmod(self._folder_mode if path.is_dir() else self._mode)
+            if path.is_dir():
+                fsync_folder(path)
+        entry.chmod(self._folder_mode)
+        fsync_folder(entry)
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self._workspace.path(name)
+        with open(path, "wb", opener=private) as file:
+            # JSON knows the halves of surrogate pairs, which file names can have, as escapes.
+            file.write(text.encode("utf-8", "backslashreplace"))
+            file.flush()
+            os.fsync(file.fileno())
+        return path
+
+
+class _InUse(Exception):
+    """A file of the set could not be replaced because a program has it open."""
+
+
+def _number_stem(stem: str, number: int) -> str:
+    return stem if number == 1 else f"{stem} ({number})"
+
+
+@contextmanager
+def _explain_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BatchlinksError(
+            f"The results could not be written into {folder}: {error.strerror or type(error).__name__}. Mend that "
+            "and run the same command again: no link that was answered is lost."
+        ) from error
