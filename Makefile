@@ -21,7 +21,10 @@ test-slow: $(READY)
 check: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check
+	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --no-warn-unreachable --cache-dir .mypy_cache/windows batchlinks
+	$(BIN)/mypy --platform darwin --no-warn-unreachable --cache-dir .mypy_cache/macos batchlinks
 	$(BIN)/pytest -n auto
 
 # Beside its peers, on a computer that does nothing else; ONLY=pace for a part. See docs/performance.md.

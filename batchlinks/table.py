@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from batchlinks.arrow_memory import in_one_piece
+from batchlinks.arrow import combine_chunks
 from batchlinks.row_codes import ErrorCode
 
 
@@ -98,4 +98,4 @@ class Table:
 
     def column(self, index: int) -> pa.Array:
         """Column `index` as one array of strings."""
-        return in_one_piece(self.cells.column(index))
+        return combine_chunks(self.cells.column(index))

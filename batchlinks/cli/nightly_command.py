@@ -30,13 +30,13 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
     """
     speak(log_format, quiet=quiet, verbose=verbose)
     leave_pandas_out()
-    from batchlinks import arrow_memory as memory
+    from batchlinks import arrow
     from batchlinks.logs import logger
     from batchlinks.nightly.night import run_night
     from batchlinks.pipeline import run as batch
     from batchlinks.signals import Interruption
 
-    memory.keep_small()
+    arrow.use_system_allocator()
     settings = NightlySettings(**{entry.name: options.pop(entry.name) for entry in fields(NightlySettings)})
     interruption = Interruption()
     around = batch.Surroundings(

@@ -12,7 +12,7 @@ def head_start() -> Iterator[None]:
     """The process that reads the roster starts while this one imports what it needs, pandas not among it."""
     with started_ahead():
         leave_pandas_out()
-        from batchlinks.arrow_memory import keep_small
+        from batchlinks.arrow import use_system_allocator
 
-        keep_small()
+        use_system_allocator()
         yield

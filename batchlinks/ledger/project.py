@@ -26,8 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.arrow import places_among
-from batchlinks.arrow_memory import give_back, in_one_piece
+from batchlinks.arrow import combine_chunks, positions_among, release_unused_memory
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
@@ -214,13 +213,13 @@ class Ledger:
             found = self._as_table(self._matching(external_ids, query))
         else:
             found = self._as_table(self._all())
-        places = places_among(external_ids, found.column("external_id")).drop_null()
+        places = positions_among(external_ids, found.column("external_id")).drop_null()
         if places.equals(pa.array(np.arange(len(found), dtype=np.int32))):
             return found
         columns = []
         while found.num_columns:  # one by one, so that no two of them are there twice, and none three times
-            whole, found = in_one_piece(found.column(0)), found.remove_column(0)
-            give_back()
+            whole, found = combine_chunks(found.column(0)), found.remove_column(0)
+            release_unused_memory()
             columns.append(whole.take(places))
         return pa.table(columns, schema=_KNOWN)
 

@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks import logs
-from batchlinks.arrow import places_among
-from batchlinks.arrow_memory import give_back
+from batchlinks.arrow import positions_among, release_unused_memory
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.config.paths import data_folder, default_ledger
 from batchlinks.config.secrets import read_credentials, read_result_password
@@ -136,12 +135,12 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
             path = _ledger_path(settings, around)
             with Ledger(path, api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
                 screened = screened_by(settings, table, column, withdrawn=ledger.withdrawn())
-                give_back()
+                release_unused_memory()
                 wanted = screened.ids.filter(pa.array(_first(screened.sendable, settings.limit)))
                 ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=files.unfinished_runs())
                 known = ledger.links_for(wanted)
                 to_send = _missing(wanted, known)
-                give_back()
+                release_unused_memory()
                 _warn_of_other_projects(screened, table, ledger.in_other_projects(to_send))
                 tell_warnings(screened)
                 if settings.no_ledger:
@@ -170,7 +169,7 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                 first_time = screened.ids.filter(pa.array(handed_out & assignment.never_handed_out)).unique()
                 sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, staff)}
                 del known, links, assignment  # the results have what is needed of them
-                give_back()
+                release_unused_memory()
                 sheets |= _error_sheets(table, column, screened, staff)
                 published = files.publish(summary, sheets, _split_values(table, staff, handed_out))
                 around.deliver(published)
@@ -298,7 +297,7 @@ def _first(sendable: npt.NDArray[np.bool_], limit: int | None) -> npt.NDArray[np
 
 def _missing(ids: pa.Array, known: pa.Table) -> pa.Array:
     """The IDs for which no link is known, in roster order."""
-    return ids.filter(places_among(ids, known.column("external_id")).is_null())
+    return ids.filter(positions_among(ids, known.column("external_id")).is_null())
 
 
 def _warn_of_other_projects(screened: Screened, table: Table, elsewhere: set[str]) -> None:

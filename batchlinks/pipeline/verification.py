@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.arrow import places_among
+from batchlinks.arrow import positions_among
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.healthex.links import judge
 from batchlinks.ledger import Ledger
@@ -22,7 +22,7 @@ def refuse_unanswered(screened: Screened, asked: Asked, links: pa.Table, *, limi
     for position, outcome in zip(positions.tolist(), asked.not_linked, strict=True):
         screened.refuse(position, outcome.code, **outcome.gaps)
     sendable = np.flatnonzero(screened.sendable)
-    places = places_among(screened.ids.take(pa.array(sendable)), links.column("external_id"))
+    places = positions_among(screened.ids.take(pa.array(sendable)), links.column("external_id"))
     left = sendable[places.is_null().to_numpy(zero_copy_only=False)]
     reason = _why_stopped(asked.stopped_by) or f"this run was limited to the first {limited_to} (--limit)"
     screened.refuse(left, ErrorCode.NOT_ATTEMPTED, reason=reason)

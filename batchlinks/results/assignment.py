@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from batchlinks.arrow import places_among
+from batchlinks.arrow import positions_among
 from batchlinks.screening.result import Screened
 
 
@@ -42,7 +42,7 @@ def assign(screened: Screened, links: pa.Table, *, keep_duplicates: bool) -> Ass
     """
     entitled = np.flatnonzero(screened.sendable | screened.duplicates if keep_duplicates else screened.sendable)
     # The link is looked up by the ID that stands in the row: there is no order of answers to get wrong.
-    found = places_among(screened.ids.take(pa.array(entitled)), links.column("external_id"))
+    found = positions_among(screened.ids.take(pa.array(entitled)), links.column("external_id"))
     linked = entitled[found.is_valid().to_numpy(zero_copy_only=False)]
     places = found.drop_null().to_numpy().astype(np.int64)
     handed_out = links.column("handed_out").to_numpy()[places]

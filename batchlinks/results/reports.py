@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.arrow_memory import in_one_piece, only
+from batchlinks.arrow import combine_chunks, filter_rows
 from batchlinks.columns.header_words import is_plain, key
 from batchlinks.columns.id_column import IdColumn, display_names
 from batchlinks.columns.sensitive import social_security_columns
@@ -145,9 +145,9 @@ def links_sheet(
     names = display_names(table.headers)
     headers = [names[position] for position in handout.kept]
     values = [
-        only(rows, table.cells.column(position)) for position in handout.kept
+        filter_rows(rows, table.cells.column(position)) for position in handout.kept
     ]  # not in one piece: a copy of it all
-    ids = only(rows, screened.ids)
+    ids = filter_rows(rows, screened.ids)
     if len(column.parts) == 1:
         values = [
             ids if position in column.parts else cells for position, cells in zip(handout.kept, values, strict=True)
@@ -293,7 +293,7 @@ def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
 
 def _cells(table: Table, index: int, rows: npt.NDArray[np.bool_]) -> pa.Array:
     """What stands in this column of these rows."""
-    return in_one_piece(only(rows, table.cells.column(index)))
+    return combine_chunks(filter_rows(rows, table.cells.column(index)))
 
 
 def _texts(values: Sequence[object]) -> pa.Array:

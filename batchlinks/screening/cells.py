@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.arrow_memory import in_one_piece, only
+from batchlinks.arrow import combine_chunks, filter_rows
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.patients.identifier import MAX_LENGTH, clean, read_id
 from batchlinks.row_codes import ErrorCode
@@ -107,7 +107,7 @@ def _footer_rows(table: Table, filled: npt.NDArray[np.int16]) -> Mask:
     sparse = _sparse_rows(filled)
     positions = np.flatnonzero(sparse)
     for index in range(len(table.headers)):
-        cells = in_one_piece(only(sparse, table.cells.column(index)))
+        cells = combine_chunks(filter_rows(sparse, table.cells.column(index)))
         perhaps = _as_mask(pc.match_substring_regex(cells, FOOTER_WORDS))
         footers = [is_footer_beside(text) for text in cells.filter(pa.array(perhaps)).to_pylist()]
         found[positions[perhaps]] |= np.array(footers, dtype=bool)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from batchlinks.arrow_memory import keep_small
+from batchlinks.arrow import use_system_allocator
 from batchlinks.config.settings import Config, RunSettings
 from batchlinks.errors import BatchlinksError, ExitCode, defect
 from batchlinks.roster.child_process import started_ahead
@@ -93,7 +93,7 @@ def main() -> int:
     if task.do == "check":
         with started_ahead():
             leave_pandas_out()
-            keep_small()
+            use_system_allocator()
             print(json.dumps(check(uploads, upload, task)), flush=True)
         return 0
     interruption = Interruption()
@@ -105,7 +105,7 @@ def main() -> int:
             try:
                 with started_ahead():
                     leave_pandas_out()
-                    keep_small()
+                    use_system_allocator()
                     run(uploads, upload, task, interruption)
             finally:
                 release(lock, held)
