@@ -132,7 +132,7 @@ def test_rows_of_one_cause_stand_together_in_the_order_of_the_list(
 
     rows = results.errors(workbook.with_suffix(".errors.xlsx"))
     assert len({row["error_code"] for row in rows}) > 2
-    assert rows == sorted(rows, key=lambda row: (row["error_code"], int(row["error_row"])))
+    assert rows == sorted(rows, key=lambda row: (row["error_action"], row["error_code"], int(row["error_row"])))
     for row in rows:
         number = int(row["error_row"]) - 2
         assert (row["Name"], row["MRN"].strip()) == (f"Pat {number}", ids[number].strip())

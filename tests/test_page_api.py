@@ -220,7 +220,10 @@ def test_sentences_tell_somebody_without_a_command_line_what_to_do(page: Page, t
 
     run_id = page.uploaded(csv_of(25, first=10_000_001) + b"417,Ann,1980-01-01\n")
     shown = page.client.get(f"/runs/{run_id}").text
-    assert "or under “More choices” set “Digits of an ID” 8 (fills in zeros) or “Short IDs are right”" in shown
+    assert (
+        "Or open “More choices”: “Digits of an ID” 8 adds leading zeros, and “Short IDs are right” accepts short IDs."
+        in shown
+    )
 
 
 def test_where_two_sheets_could_be_it_their_names_are_told(page: Page, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_a_limit_sends_the_first_that_can_be_sent_and_says_what_is_left(
     assert set(healthex.links) == {"1001", "1002"}
     assert results.codes(tmp_path / "patients.errors.xlsx") == {2: "placeholder_id", 6: "not_attempted"}
     assert [row["error_row"] for row in results.duplicates(tmp_path / "patients.errors.xlsx")] == ["4", "7"]
-    assert "limited to the first 2" in results.errors(tmp_path / "patients.errors.xlsx")[0]["error_message"]
+    assert "limited to the first 2" in results.errors(tmp_path / "patients.errors.xlsx")[-1]["error_message"]
     assert ended.code == 3
 
 

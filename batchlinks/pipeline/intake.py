@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from batchlinks.advice import COMMAND, Advice
 from batchlinks.columns.id_column import IdColumn, choose_id_column
 from batchlinks.config.secrets import RESULT_PASSWORD, read_secret
 from batchlinks.config.settings import RunSettings
@@ -125,7 +126,6 @@ def tell_warnings(screened: Screened, *codes: WarningCode) -> None:
     """Say on standard error what was noticed and in which rows; all of it, or these codes only."""
     for code, rows in screened.warnings.items():
         if not codes or code in codes:
-            named = in_words(rows, most=_ROWS_NAMED)
-            logger().warning(
-                f"{code.sentence(len(rows))}{f': row {named}' if rows else ''}.", code=code.value, rows=list(rows)
-            )
+            named = f": row {in_words(rows, most=_ROWS_NAMED)}" if rows else ""
+            advice = f" {COMMAND.advise(Advice(code.advice))}" if code.advice else ""
+            logger().warning(f"{code.sentence(len(rows))}{named}.{advice}", code=code.value, rows=list(rows))

@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,7 +32,15 @@ from batchlinks.pipeline.verification import judged, refuse_unanswered
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.assignment import Assignment, assign
 from batchlinks.results.publish.result_files import PublishedFiles, ResultFiles
-from batchlinks.results.reports import Handout, error_sheets, handout, links_sheet, without_social_security
+from batchlinks.results.reports import (
+    Handout,
+    Refused,
+    error_sheets,
+    handout,
+    links_sheet,
+    refused_rows,
+    without_social_security,
+)
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx_writer import MAX_ROWS, Sheet
 from batchlinks.row_codes import WarningCode
@@ -96,6 +104,9 @@ class Report:
     published: PublishedFiles
     sheets: Mapping[str, Sheet] = field(repr=False)
     """`links` (of a run), `errors` and `duplicates`: what stands in the files."""
+
+    refused: Sequence[Refused] = field(default=(), repr=False)
+    """The rows without a link, in the order of the error report."""
 
     stopped_by: BatchlinksError | None = None
     """Why a run ended before all was asked."""
@@ -170,14 +181,15 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                 sheets = {"links": _links_sheet(table, column, screened, assignment, handed_out, staff)}
                 del known, links, assignment  # the results have what is needed of them
                 release_unused_memory()
-                sheets |= _error_sheets(table, column, screened, staff)
+                refused = refused_rows(table, screened)
+                sheets |= _error_sheets(table, column, screened, refused, staff)
                 published = files.publish(summary, sheets, _split_values(table, staff, handed_out))
                 around.deliver(published)
                 ledger.settle(first_time, all_asked=asked.stopped_by is None)
                 if settings.ledger_keep_days is not None:
                     _forget(ledger, settings.ledger_keep_days)
         audit.append(data_folder(around.environment), summary, user=around.user)
-        report = Report(summary, published, sheets, asked.stopped_by)
+        report = Report(summary, published, sheets, refused, asked.stopped_by)
         around.tell(report)
         # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.
         files.finish()
@@ -203,11 +215,12 @@ def _check(summary: Summary, source: Source, settings: RunSettings, around: Surr
         screened = screened_by(settings, table, column, withdrawn=_withdrawn(settings, project_id, around))
         tell_warnings(screened)
         _count(summary, table, screened, linked=screened.sendable)
-        sheets = _error_sheets(table, column, screened, staff)
+        refused = refused_rows(table, screened)
+        sheets = _error_sheets(table, column, screened, refused, staff)
         published = files.publish(summary, sheets)
     audit.append(data_folder(around.environment), summary, user=around.user)
     files.finish()
-    return Report(summary, published, sheets)
+    return Report(summary, published, sheets, refused)
 
 
 # --- before ---------------------------------------------------------------------------------------------------
@@ -402,8 +415,10 @@ def _split_values(table: Table, staff: Handout, rows: npt.NDArray[np.bool_]) -> 
     return None if staff.split_by is None else table.column(staff.split_by).filter(pa.array(rows))
 
 
-def _error_sheets(table: Table, column: IdColumn, screened: Screened, staff: Handout) -> dict[str, Sheet]:
+def _error_sheets(
+    table: Table, column: IdColumn, screened: Screened, refused: Sequence[Refused], staff: Handout
+) -> dict[str, Sheet]:
     """All columns but Social Security numbers, and those too where staff get them."""
     kept = {*without_social_security(table, column), *staff.kept}
-    errors, duplicates = error_sheets(table, column, screened, kept=sorted(kept))
+    errors, duplicates = error_sheets(table, column, screened, refused, kept=sorted(kept))
     return {"errors": errors, "duplicates": duplicates}

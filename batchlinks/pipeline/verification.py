@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.advice import Do
 from batchlinks.arrow import positions_among
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.healthex.links import judge
@@ -24,8 +25,11 @@ def refuse_unanswered(screened: Screened, asked: Asked, links: pa.Table, *, limi
     sendable = np.flatnonzero(screened.sendable)
     places = positions_among(screened.ids.take(pa.array(sendable)), links.column("external_id"))
     left = sendable[places.is_null().to_numpy(zero_copy_only=False)]
-    reason = _why_stopped(asked.stopped_by) or f"this run was limited to the first {limited_to} (--limit)"
-    screened.refuse(left, ErrorCode.NOT_ATTEMPTED, reason=reason)
+    if (stopped := _why_stopped(asked.stopped_by)) is not None:
+        screened.refuse(left, ErrorCode.NOT_ATTEMPTED, reason=stopped, advice=Do.GO_ON)
+    else:
+        first = f"this run was limited to the first {limited_to}"
+        screened.refuse(left, ErrorCode.NOT_ATTEMPTED, reason=first, advice=Do.LIFT_LIMIT)
 
 
 def _why_stopped(error: BatchlinksError | None) -> str | None:

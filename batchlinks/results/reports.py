@@ -192,36 +192,59 @@ def pictured(sheet: Sheet) -> Iterator[tuple[str, str]]:
             yield from zip(links.to_pylist(), names.to_pylist(), strict=True)
 
 
-def error_sheets(table: Table, column: IdColumn, screened: Screened, *, kept: Sequence[int]) -> tuple[Sheet, Sheet]:
-    """The sheets `Errors`, sorted by cause, and `Duplicates`, with the roster's columns `kept` as they stood."""
-    return _errors(table, column, screened, kept), _duplicates(table, screened, kept)
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row without a link."""
+
+    position: int
+    """In the table."""
+
+    row: int
+    """As a spreadsheet numbers it."""
+
+    code: ErrorCode
+    gaps: Mapping[str, object]
+    """What goes into the gaps of the code's sentence."""
 
 
-def _errors(table: Table, column: IdColumn, screened: Screened, kept: Sequence[int]) -> Sheet:
-    positions = np.flatnonzero(screened.codes)
-    codes = [code for position in positions.tolist() if (code := screened.code_at(position)) is not None]
-    # Sorted by cause, since those of one cause are fixed in one go; within it as in the roster.
-    by_cause = np.array(sorted(range(len(codes)), key=lambda place: codes[place].value), dtype=np.intp)
-    positions, codes = positions[by_cause], [codes[place] for place in by_cause.tolist()]
-    messages = [
-        code.message(**screened.gaps.get(position, {}))
-        for position, code in zip(positions.tolist(), codes, strict=True)
-    ]
-    cells = {index: _cells(table, index, screened.codes != 0).take(pa.array(by_cause)) for index in kept}
+def refused_rows(table: Table, screened: Screened) -> list[Refused]:
+    """Sorted by action, code and row: those of one cause are fixed in one go."""
+    found = []
+    for position in np.flatnonzero(screened.codes).tolist():
+        code = screened.code_at(position)
+        assert code is not None  # noqa: S101 - for the type checker
+        found.append(Refused(position, int(table.row_numbers[position]), code, screened.gaps.get(position, {})))
+    return sorted(found, key=lambda refused: (refused.code.action, refused.code.value, refused.row))
+
+
+def error_sheets(
+    table: Table, column: IdColumn, screened: Screened, refused: Sequence[Refused], *, kept: Sequence[int]
+) -> tuple[Sheet, Sheet]:
+    """The sheets `Errors`, with the rows `refused` in their order, and `Duplicates`, with the roster's columns `kept` as they
+    stood."""
+    return _errors(table, column, screened, refused, kept), _duplicates(table, screened, kept)
+
+
+def _errors(
+    table: Table, column: IdColumn, screened: Screened, refused: Sequence[Refused], kept: Sequence[int]
+) -> Sheet:
+    positions = np.array([each.position for each in refused], dtype=np.intp)
+    place_in_roster = pa.array(np.argsort(np.argsort(positions)))
+    cells = {index: _cells(table, index, screened.codes != 0).take(place_in_roster) for index in kept}
     for part in set(column.parts) & set(kept) & set(table.kinds):
         cells[part] = _still_refused(cells[part], table.kinds[part][positions])
     names = display_names(table.headers)
     field_headers, fields = _misfit_fields(table, positions)
     headers = [*_ERROR_COLUMNS, *(names[index] for index in kept), *field_headers]
     ours = [
-        _texts(table.row_numbers[positions].tolist()),
-        _texts([code.value for code in codes]),
-        _texts([code.action for code in codes]),
-        _texts(messages),
+        _texts([each.row for each in refused]),
+        _texts([each.code.value for each in refused]),
+        _texts([each.code.action for each in refused]),
+        _texts([each.code.message(**each.gaps) for each in refused]),
     ]
-    to_fix = _cells_to_fix(table, column, codes, [screened.gaps.get(position, {}) for position in positions.tolist()])
+    to_fix = _cells_to_fix(table, column, refused)
     marked = {len(_ERROR_COLUMNS) + kept.index(index): mask for index, mask in to_fix.items() if index in kept}
-    apart = np.array([code is ErrorCode.WRONG_FIELD_COUNT for code in codes], dtype=bool)
+    apart = np.array([each.code is ErrorCode.WRONG_FIELD_COUNT for each in refused], dtype=bool)
     for place, texts in enumerate(fields, start=len(_ERROR_COLUMNS) + len(kept)):
         marked[place] = apart & pc.not_equal(texts, "").to_numpy(zero_copy_only=False)
     return Sheet(
@@ -229,17 +252,15 @@ def _errors(table: Table, column: IdColumn, screened: Screened, kept: Sequence[i
     )
 
 
-def _cells_to_fix(
-    table: Table, column: IdColumn, codes: Sequence[ErrorCode], gaps: Sequence[Mapping[str, object]]
-) -> dict[int, npt.NDArray[np.bool_]]:
-    """Roster column -> the refused rows (of which there is one code and one set of gaps each) whose cell a person has to
-    look at: the ID, and where it is two people's what tells them apart. None where only another run or IT can help."""
+def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[Refused]) -> dict[int, npt.NDArray[np.bool_]]:
+    """Roster column -> the refused rows whose cell a person has to look at: the ID, and where it is two people's what tells
+    them apart. None where nothing is to be done, or only another run or IT can help."""
     identity = identity_columns(table.headers, column.parts)
-    marked: defaultdict[int, npt.NDArray[np.bool_]] = defaultdict(lambda: np.zeros(len(codes), dtype=bool))
-    for row, (code, words) in enumerate(zip(codes, gaps, strict=True)):
-        if code.action != Action.FIX or code is ErrorCode.WRONG_FIELD_COUNT:
+    marked: defaultdict[int, npt.NDArray[np.bool_]] = defaultdict(lambda: np.zeros(len(refused), dtype=bool))
+    for row, each in enumerate(refused):
+        if each.code.action != Action.FIX or each.code is ErrorCode.WRONG_FIELD_COUNT:
             continue
-        also = identity.that_tell(str(words["difference"])) if code is ErrorCode.CONFLICTING_ID else ()
+        also = identity.that_tell(str(each.gaps["difference"])) if each.code is ErrorCode.CONFLICTING_ID else ()
         for index in (*column.parts, *also):
             marked[index][row] = True
     return marked

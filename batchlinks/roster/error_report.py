@@ -18,7 +18,7 @@ FIELD_COLUMN = "error_field_{number}"
 
 _KEYS = frozenset(key(name) for name in COLUMNS)
 _FIELD_KEY = re.compile(key("error_field_") + r"\d+")
-_DIGITS = re.compile(r"has (\d+) digits, almost all others have (\d+)")
+_DIGITS = re.compile(r"has (\d+) digits, (?:but )?almost all others have (\d+)")
 
 
 def without_report_columns(table: Table) -> Table:

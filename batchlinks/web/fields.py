@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from batchlinks.config.settings import CONTRADICTIONS, RunSettings, flag, option_of, validated
 from batchlinks.errors import SettingsError
+from batchlinks.web.wording import LABELS
 
 _THE_SERVERS_OWN = frozenset({"no_ledger", "ledger_keep_days", "share_with_group", "cluster", "workers"})
 """The ledger is everybody's, and without it a run could not be taken up again; whom files and calls are shared with is for IT
@@ -49,24 +50,6 @@ RunFields: type[BaseModel] = create_model(
     **_DEFINITIONS,
 )
 """What a call may hold. What is not given stays as it is."""
-
-LABELS = MappingProxyType(
-    {
-        "id_column": "Patient ID column",
-        "sheet": "Sheet",
-        "header_row": "Row with the headers",
-        "encoding": "Encoding",
-        "id_join": "Text between the parts of an ID",
-        "id_pattern": "ID pattern",
-        "id_width": "Digits of an ID",
-        "any_length": "Short IDs are right",
-        "project_id": "Project ID",
-        "columns": "Columns for staff",
-        "split_by": "A workbook for each",
-        "protect": "Protect the workbooks",
-    }
-)
-"""What the page calls those that sentences speak of."""
 
 
 def given(model: BaseModel) -> dict[str, Any]:

@@ -3,17 +3,18 @@
 Both are as small for a million rows as for ten.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from batchlinks.advice import Advice
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.columns.sensitive import social_security_columns
-from batchlinks.results.xlsx_writer import Sheet
+from batchlinks.results.reports import Refused
 from batchlinks.row_codes import WarningCode
 from batchlinks.screening.result import in_words
 from batchlinks.table import Table
-from batchlinks.web.fields import in_page_words
+from batchlinks.web.wording import PAGE
 
 _ROWS_SHOWN = 8
 _ROWS_NAMED = 30
@@ -48,36 +49,32 @@ class Preview:
     """A cell for each of these columns; None where it is held back."""
 
 
-def problems_of(errors: Sheet) -> list[Problem]:
-    """By how many rows they concern; from the sheet `Errors`, whose first columns are row, code, action and message."""
-    numbers, codes, actions, messages = (column.to_pylist() for column in errors.columns[:4])
-    order = sorted(range(len(codes)), key=lambda at: (codes[at], at))
+def problems_of(refused: Sequence[Refused]) -> list[Problem]:
+    """By how many rows they concern; `refused` in the order of the error report."""
     found = []
-    for code, group in groupby(order, key=lambda at: codes[at]):
+    for code, group in groupby(refused, key=lambda each: each.code):
         rows = list(group)
+        sentences = dict.fromkeys(code.said_at(PAGE, each.gaps) for each in rows)
         found.append(
             Problem(
-                code=code,
-                action=actions[rows[0]],
+                code=code.value,
+                action=code.action,
                 count=len(rows),
-                sentences=[in_page_words(text) for text in _first_of(messages[at] for at in rows)],
-                in_rows=in_words([int(numbers[at]) for at in rows], most=_ROWS_NAMED),
+                sentences=list(sentences)[:_SENTENCES_SHOWN],
+                in_rows=in_words([each.row for each in rows], most=_ROWS_NAMED),
             )
         )
     return sorted(found, key=lambda problem: -problem.count)
 
 
-def _first_of(messages: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(messages))[:_SENTENCES_SHOWN]
-
-
 def warnings_of(counts: Mapping[str, int]) -> list[str]:
     """Sentences on what was noticed, for rows that are used all the same."""
-    said = []
-    for code, count in counts.items():
-        warning = WarningCode(code)  # type: ignore[call-arg]
-        said.append(f"{in_page_words(warning.sentence(0 if warning is WarningCode.ENCODING_GUESSED else count))}.")
-    return said
+    return [_warning(WarningCode(code), count) for code, count in counts.items()]  # type: ignore[call-arg]
+
+
+def _warning(code: WarningCode, count: int) -> str:
+    advice = PAGE.advise(Advice(code.advice)) if code.advice else ""
+    return f"{code.sentence(count if code.concerns_rows else 0)}. {advice}".rstrip()
 
 
 def preview_of(table: Table, column: IdColumn | None) -> Preview:
