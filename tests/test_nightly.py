@@ -169,7 +169,7 @@ def test_a_copy_that_brings_its_old_time_along_betrays_itself_by_growing(
     path = house.put("patients.csv", [1001])
     real = inbox_module.Inbox.look
 
-    def look(self: inbox_module.Inbox) -> inbox_module.Look:
+    def look(self: inbox_module.Inbox) -> inbox_module.InboxScan:
         def grow(_: float) -> None:
             house.put("patients.csv", [1001, 1002])
 

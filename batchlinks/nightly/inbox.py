@@ -60,13 +60,13 @@ class Claim:
     under_way: bool = False
     """An attempt has begun. If a night finds it so, that attempt was killed."""
 
-    def anew(self) -> Self:
+    def as_new(self) -> Self:
         """The same file as if it had just come, so that results of it which are there already stay."""
         return replace(self, id=uuid.uuid4().hex, day="", results="", under_way=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class InboxScan:
     """What is in the inbox."""
 
     rosters: Sequence[Entry] = ()
@@ -91,7 +91,7 @@ class Inbox:
     def __post_init__(self) -> None:
         self.working = self.place.folder(WORKING)
 
-    def look(self) -> Look:
+    def look(self) -> InboxScan:
         """What has arrived. Takes a second where anything has."""
         entries = {entry.name: entry for entry in self.place.entries()}
         rosters = [entry for entry in entries.values() if _is_roster(entry.name)]
@@ -102,7 +102,7 @@ class Inbox:
             self.sleep(min(_SECOND_LOOK_S, self.settle_s))
             arrived = sorted(set(arrived) & set(self.place.entries()), key=lambda entry: entry.name)
         arrived.sort(key=lambda entry: (entry.modified, entry.name))
-        return Look(arrived, len(rosters) - len(arrived), unmatched)
+        return InboxScan(arrived, len(rosters) - len(arrived), unmatched)
 
     def _has_arrived(self, entry: Entry, entries: dict[str, Entry]) -> bool:
         marker = self._marker(entry.name)

@@ -19,11 +19,11 @@ from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import make_folder
 
 _LOCK = ".batchlinks-nightly.lock"
-_HOLDER = ".batchlinks-nightly.json"
+_OWNER_FILE = ".batchlinks-nightly.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LockOwner:
     """The nightly that is at work."""
 
     since: datetime
@@ -31,7 +31,7 @@ class Holder:
 
 
 @contextmanager
-def only_one(inbox: Folder, data: Path, now: datetime) -> Iterator[Holder | None]:
+def exclusive_run(inbox: Folder, data: Path, now: datetime) -> Iterator[LockOwner | None]:
     """Hold the inbox's lock within; where another has it, give that one instead.
 
     The lock lies in the inbox itself where it is on this computer, else in the data folder. Raises FolderError.
@@ -41,24 +41,24 @@ def only_one(inbox: Folder, data: Path, now: datetime) -> Iterator[Holder | None
         make_folder(folder, 0o700)
         lock = acquire(folder / _LOCK, timeout_s=0, mode=0o600)
     except Timeout:
-        yield _holder(folder, now)
+        yield _read_owner(folder, now)
         return
     except OSError as error:
         raise FolderError(f"No lock can be had in {folder} ({error.strerror}). Let this user write there.") from error
     try:
-        holder = {"host": socket.gethostname(), "since": now.isoformat(), "monotonic": time.monotonic()}
-        LocalFolder(folder).write(_HOLDER, json.dumps(holder).encode())
+        owner = {"host": socket.gethostname(), "since": now.isoformat(), "monotonic": time.monotonic()}
+        LocalFolder(folder).write(_OWNER_FILE, json.dumps(owner).encode())
         yield None
     finally:
         with suppress(OSError):
-            (folder / _HOLDER).unlink()
+            (folder / _OWNER_FILE).unlink()
         release(folder / _LOCK, lock)
 
 
-def _holder(folder: Path, now: datetime) -> Holder:
+def _read_owner(folder: Path, now: datetime) -> LockOwner:
     """What the other has written down; as if it had just begun where it has not yet."""
     try:
-        written = json.loads((folder / _HOLDER).read_bytes())
+        written = json.loads((folder / _OWNER_FILE).read_bytes())
         since = datetime.fromisoformat(written["since"])
         if written["host"] == socket.gethostname():
             # Seconds since this computer started: unlike its clock they do not jump.
@@ -66,5 +66,5 @@ def _holder(folder: Path, now: datetime) -> Holder:
         else:
             seconds = (now - since).total_seconds()
     except (OSError, ValueError, KeyError, TypeError):
-        return Holder(now, 0.0)
-    return Holder(since, max(0.0, seconds) / 3600)
+        return LockOwner(now, 0.0)
+    return LockOwner(since, max(0.0, seconds) / 3600)

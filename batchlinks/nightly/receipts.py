@@ -30,7 +30,7 @@ class Receipt:
 
 
 @dataclass(slots=True)
-class Memory:
+class NightlyHistory:
     """Of one inbox: receipts by table, and when the nights were."""
 
     last_night: str | None = None
@@ -58,7 +58,7 @@ class Memory:
         }
 
 
-def missing(tables: Sequence[RosterTable], memory: Memory, now: datetime) -> dict[str, str]:
+def missing(tables: Sequence[RosterTable], history: NightlyHistory, now: datetime) -> dict[str, str]:
     """Table -> what is wrong, in words, for each whose roster should have come by now and did not.
 
     A day's roster is due at `expect_by` of that day. One that is empty, or the same as the one before it, does not count.
@@ -69,8 +69,8 @@ def missing(tables: Sequence[RosterTable], memory: Memory, now: datetime) -> dic
         if table.expect_by is None:
             continue
         due = now.date() if now.time() >= table.expect_by else now.date() - timedelta(days=1)
-        first = memory.first_night.setdefault(table.name, now.date().isoformat())
-        if due.isoformat() >= first and (problem := _problem(memory.receipts.get(table.name, []), due.isoformat())):
+        first = history.first_night.setdefault(table.name, now.date().isoformat())
+        if due.isoformat() >= first and (problem := _problem(history.receipts.get(table.name, []), due.isoformat())):
             found[table.name] = f"{problem} by {table.expect_by:%H:%M} of {due.isoformat()}"
     return found
 
@@ -89,25 +89,25 @@ def _problem(receipts: Sequence[Receipt], due: str) -> str | None:
     return problem
 
 
-def recall(folder: Path, inbox: str) -> Memory:
+def recall(folder: Path, inbox: str) -> NightlyHistory:
     """What is known of this inbox. Nothing where the file is not there or cannot be read: it is only a reminder."""
     written = _read(folder).get(inbox)
     if not isinstance(written, dict):
-        return Memory()
+        return NightlyHistory()
     try:
-        return Memory(
+        return NightlyHistory(
             last_night=written["last_night"],
             first_night=dict(written["first_night"]),
             receipts={table: [Receipt(**each) for each in receipts] for table, receipts in written["receipts"].items()},
             succeeded=dict(written.get("succeeded", {})),
         )
     except (KeyError, TypeError, AttributeError):
-        return Memory()
+        return NightlyHistory()
 
 
-def remember(folder: Path, inbox: str, memory: Memory) -> None:
+def remember(folder: Path, inbox: str, history: NightlyHistory) -> None:
     """Write it down for the next night. Raises FolderError."""
-    content = {**_read(folder), inbox: asdict(memory)}
+    content = {**_read(folder), inbox: asdict(history)}
     LocalFolder(folder).write(_NAME, json.dumps(content, indent=1).encode())
 
 
