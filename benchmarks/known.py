@@ -31,7 +31,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from batchlinks.results.publish.result_files import ResultFiles
 from batchlinks.results.summary import Summary
-from batchlinks.results.xlsx_writer import Sheet
+from batchlinks.results.xlsx.sheet import Sheet
 from batchlinks.roster.source import ReadOptions
 from batchlinks.roster.read import read_roster
 

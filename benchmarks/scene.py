@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from batchlinks.ledger import Ledger
-from batchlinks.results.xlsx_writer import Sheet, write_workbook
+from batchlinks.results.xlsx.package import write_workbook
+from batchlinks.results.xlsx.sheet import Sheet
 from batchlinks.simulator import SimulatorOptions
 
 PROJECT = "demo-project"

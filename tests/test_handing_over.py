@@ -27,12 +27,13 @@ from batchlinks.columns.id_column import IdColumn
 from batchlinks.config.passwords import objection_to
 from batchlinks.errors import SettingsError
 from batchlinks.pipeline import run as batch
-from batchlinks.results import xlsx_writer
 from batchlinks.results.file_name import file_names
 from batchlinks.results.publish import result_files as files
 from batchlinks.results.qr import qr_code
 from batchlinks.results.split import check_split_column
-from batchlinks.results.xlsx_writer import Sheet, write_workbook
+from batchlinks.results.xlsx import hyperlinks, package, pictures
+from batchlinks.results.xlsx.package import write_workbook
+from batchlinks.results.xlsx.sheet import Sheet
 from batchlinks.roster.read import read_roster
 from batchlinks.simulator import RunningSimulator
 
@@ -221,7 +222,7 @@ def test_what_is_split_can_be_csv_only_new_and_without_the_column_itself(command
 def test_only_the_part_that_is_too_long_for_a_workbook_goes_to_csv(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xlsx_writer, "MAX_ROWS", 1)
+    monkeypatch.setattr(package, "MAX_ROWS", 1)
 
     ended = command("run", csv_roster(tmp_path, ROSTER), "--split-by", "Clinic")
 
@@ -390,7 +391,7 @@ def test_a_list_too_long_for_a_workbook_is_not_written_in_clear_instead(
     command: Command, healthex: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roster = csv_roster(tmp_path, ROSTER)
-    monkeypatch.setattr(xlsx_writer, "MAX_ROWS", 2)
+    monkeypatch.setattr(package, "MAX_ROWS", 2)
     late = command("run", roster, "--protect")
     calls = healthex.link_calls
     monkeypatch.setattr(batch, "MAX_ROWS", 2)
@@ -495,9 +496,9 @@ def test_pictures_are_taken_one_by_one_and_none_is_kept() -> None:
 def test_what_a_workbook_cannot_hold_of_pictures_and_hyperlinks_is_left_out_and_said(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (xlsx_writer, files):
-        monkeypatch.setattr(module, "MAX_HYPERLINKS", 2)
-        monkeypatch.setattr(module, "MAX_PICTURES", 3)
+    for module in (hyperlinks, package, pictures, files):
+        monkeypatch.setattr(module, "MAX_HYPERLINKS", 2, raising=False)
+        monkeypatch.setattr(module, "MAX_PICTURES", 3, raising=False)
 
     ended = command("run", csv_roster(tmp_path, ROSTER), "--qr", "--clickable")
 

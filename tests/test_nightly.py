@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import results
 from conftest import PROJECT, Ended
-from test_notice import web_hook
+from test_message import web_hook
 
 from batchlinks.errors import ExitCode
 from batchlinks.nightly import inbox as inbox_module

@@ -16,7 +16,7 @@ import results
 from conftest import Ended
 from rosters import workbook
 
-from batchlinks.results import xlsx_writer as workbook_writer
+from batchlinks.results.xlsx import package
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]
@@ -472,7 +472,7 @@ def test_a_folder_that_cannot_be_written_stops_the_run_before_any_call(
 def test_more_rows_than_a_workbook_holds_go_to_csv(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workbook_writer, "MAX_ROWS", 2)
+    monkeypatch.setattr(package, "MAX_ROWS", 2)
 
     ended = command("run", csv_roster(tmp_path, "MRN\n1001\n1002\n1003\n"))
 

@@ -18,14 +18,8 @@ from openpyxl.utils.escape import unescape
 from openpyxl.worksheet.worksheet import Worksheet
 from python_calamine import CalamineWorkbook
 
-from batchlinks.results.xlsx_writer import (
-    CUT_MARK,
-    MAX_CELL_LENGTH,
-    MAX_ROWS,
-    Sheet,
-    TooManyRows,
-    write_workbook,
-)
+from batchlinks.results.xlsx.package import write_workbook
+from batchlinks.results.xlsx.sheet import CUT_MARK, MAX_CELL_LENGTH, MAX_ROWS, Sheet, TooManyRows
 
 MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 LINK = "https://app.healthex.invalid/#/patient-consent/p1/enrollment/link?xid=00417.c2lnbmF0dXJl&a=<b>"

@@ -42,7 +42,7 @@ from batchlinks.results.reports import (
     without_social_security,
 )
 from batchlinks.results.summary import Summary
-from batchlinks.results.xlsx_writer import MAX_ROWS, Sheet
+from batchlinks.results.xlsx.sheet import MAX_ROWS, Sheet
 from batchlinks.row_codes import WarningCode
 from batchlinks.screening.result import Screened
 from batchlinks.signals import Interruption

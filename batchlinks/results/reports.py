@@ -21,7 +21,7 @@ from batchlinks.patients.identifier import read_id
 from batchlinks.patients.people import identity_columns
 from batchlinks.results.split import check_split_column
 from batchlinks.results.text_columns import batches
-from batchlinks.results.xlsx_writer import Sheet
+from batchlinks.results.xlsx.sheet import Sheet
 from batchlinks.roster.error_report import COLUMNS, FIELD_COLUMN
 from batchlinks.row_codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE, Action, ErrorCode
 from batchlinks.screening.result import Screened

@@ -17,7 +17,7 @@ from batchlinks.columns.sensitive import sample, share_matching, social_security
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.patients.people import identity_columns
 from batchlinks.results.file_name import file_names
-from batchlinks.results.xlsx_writer import Sheet
+from batchlinks.results.xlsx.sheet import Sheet
 from batchlinks.roster.header import clean_header
 
 if TYPE_CHECKING:

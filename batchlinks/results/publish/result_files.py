@@ -18,7 +18,8 @@ from batchlinks.results.qr import qr_code
 from batchlinks.results.reports import pictured
 from batchlinks.results.split import split
 from batchlinks.results.summary import Summary
-from batchlinks.results.xlsx_writer import MAX_HYPERLINKS, MAX_PICTURES, Sheet, TooManyRows, write_workbook
+from batchlinks.results.xlsx.package import write_workbook
+from batchlinks.results.xlsx.sheet import MAX_HYPERLINKS, MAX_PICTURES, Sheet, TooManyRows
 from batchlinks.roster.source import RosterBytes
 
 NO_FOLDER = "There is no folder to write to. Name one with --output-dir."

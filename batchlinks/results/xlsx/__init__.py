@@ -1,0 +1,1 @@
+"""Workbooks of text: the links workbook and the error report, a million rows in seconds."""
