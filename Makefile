@@ -6,13 +6,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test test-slow check bench lock clean
+.PHONY: demo test test-fast test-slow check cover bench lock clean
 
 demo: $(READY)
 	$(BIN)/batchlinks demo || [ $$? -eq 3 ]  # 3: done, and the sample list has rows to fix, as it is meant to
 
 test: $(READY)
 	$(BIN)/pytest -n auto
+
+# The rules alone, in seconds, while you work: nothing here starts a server or another process.
+FAST := structure links whose_link screening identifier number_format header id_column people delimited pace settings
+test-fast: $(READY)
+	$(BIN)/pytest -n auto $(wildcard $(FAST:%=tests/test_%.py))
 
 # Wide searches with a fixed seed, which nobody waits for before a commit.
 test-slow: $(READY)
@@ -26,6 +31,10 @@ check: $(READY)
 	$(BIN)/mypy --platform win32 --no-warn-unreachable --cache-dir .mypy_cache/windows batchlinks
 	$(BIN)/mypy --platform darwin --no-warn-unreachable --cache-dir .mypy_cache/macos batchlinks
 	$(BIN)/pytest -n auto
+
+# Which lines no test reaches.
+cover: $(READY)
+	$(BIN)/pytest -n auto --cov=batchlinks --cov-report=term-missing:skip-covered
 
 # Beside its peers, on a computer that does nothing else; ONLY=pace for a part. See docs/performance.md.
 bench: $(READY)

@@ -32,7 +32,7 @@ class LocalFolder:
         return self._path
 
     def exists(self) -> bool:
-        with self._explained("looked at"):
+        with self._translate_errors("looked at"):
             return self._path.is_dir()
 
     def folder(self, name: str) -> "LocalFolder":
@@ -51,7 +51,7 @@ class LocalFolder:
         return sorted(item.name for item in self._items() if item.is_dir(follow_symlinks=False))
 
     def read(self, name: str, *, at_most: int | None = None) -> bytes:
-        with self._explained("read"), self._file(name).open("rb") as file:
+        with self._translate_errors("read"), self._file(name).open("rb") as file:
             return file.read(-1 if at_most is None else at_most)
 
     def write(self, name: str, content: bytes, *, mode: int = 0o600) -> None:
@@ -67,9 +67,9 @@ class LocalFolder:
             move_between(self, name, to, new_name)
             return
         source, target = self._file(name), to._file(new_name)
-        with to._explained("written"):
+        with to._translate_errors("written"):
             make_folder(to._path, folder_mode(0o600))
-        with self._explained("changed"):
+        with self._translate_errors("changed"):
             try:
                 _rename_over_nothing(source, target)
             except OSError as error:
@@ -81,18 +81,18 @@ class LocalFolder:
             fsync_folder(self._path)
 
     def remove(self, name: str) -> None:
-        with self._explained("changed"):
+        with self._translate_errors("changed"):
             self._file(name).unlink(missing_ok=True)
 
     def remove_folder(self) -> None:
-        with self._explained("changed"), suppress(FileNotFoundError):
+        with self._translate_errors("changed"), suppress(FileNotFoundError):
             shutil.rmtree(self._path)
 
     def _file(self, name: str) -> Path:
         return self._path / plain(name)
 
     def _items(self) -> list[os.DirEntry[str]]:
-        with self._explained("listed"), suppress(FileNotFoundError), os.scandir(self._path) as items:
+        with self._translate_errors("listed"), suppress(FileNotFoundError), os.scandir(self._path) as items:
             return list(items)
         return []
 
@@ -100,7 +100,7 @@ class LocalFolder:
     def _arriving(self, name: str, mode: int) -> Iterator[BinaryIO]:
         """A file to fill. It has its name and its mode, and replaces another, once the block ends without an exception."""
         target = self._file(name)
-        with self._explained("written"):
+        with self._translate_errors("written"):
             make_folder(self._path, folder_mode(mode))
             self._clear_abandoned()
             with self._filled(mode) as (temporary, file):
@@ -143,7 +143,7 @@ class LocalFolder:
                     Path(item.path).unlink()
 
     @contextmanager
-    def _explained(self, done: str) -> Iterator[None]:
+    def _translate_errors(self, done: str) -> Iterator[None]:
         """What goes wrong within becomes a sentence; but FileExistsError is for whoever asked."""
         try:
             yield

@@ -7,7 +7,7 @@ from pathlib import Path
 from batchlinks.errors import FolderError, FolderLost, SettingsError
 from batchlinks.storage.address import Address
 from batchlinks.storage.folder import Entry, Folder, move_between, plain
-from batchlinks.storage.store import Kind, Store
+from batchlinks.storage.store import FailureKind, Store
 
 
 class RemoteFolder:
@@ -25,7 +25,7 @@ class RemoteFolder:
         return self._address
 
     def exists(self) -> bool:
-        with explained(self._store, self._address, "looked at"):
+        with translate_errors(self._store, self._address, "looked at"):
             try:
                 return self._store.is_folder(self._path)
             except FileNotFoundError:
@@ -35,26 +35,26 @@ class RemoteFolder:
         return RemoteFolder(self._store, self._at(name), f"{self._address}/{name}")
 
     def entries(self) -> list[Entry]:
-        with explained(self._store, self._address, "listed"):
+        with translate_errors(self._store, self._address, "listed"):
             return sorted(self._store.listing(self._path).files, key=lambda entry: entry.name)
 
     def folders(self) -> list[str]:
-        with explained(self._store, self._address, "listed"):
+        with translate_errors(self._store, self._address, "listed"):
             return sorted(self._store.listing(self._path).folders)
 
     def read(self, name: str, *, at_most: int | None = None) -> bytes:
         path = self._at(name)
-        with explained(self._store, self._address, "read"):
+        with translate_errors(self._store, self._address, "read"):
             return self._store.read(path, at_most)
 
     def write(self, name: str, content: bytes, *, mode: int = 0o600) -> None:
         path = self._at(name)
-        with explained(self._store, self._address, "written"):
+        with translate_errors(self._store, self._address, "written"):
             self._store.put(content, path, mode=mode)
 
     def upload(self, source: Path, name: str, *, mode: int = 0o600) -> None:
         path = self._at(name)
-        with explained(self._store, self._address, "written"):
+        with translate_errors(self._store, self._address, "written"):
             self._store.put(source, path, mode=mode)
 
     def move(self, name: str, to: Folder, new_name: str) -> None:
@@ -62,16 +62,16 @@ class RemoteFolder:
             move_between(self, name, to, new_name)
             return
         source, target = self._at(name), to._at(new_name)
-        with explained(self._store, self._address, "changed"):
+        with translate_errors(self._store, self._address, "changed"):
             self._store.move(source, target)
 
     def remove(self, name: str) -> None:
         path = self._at(name)
-        with explained(self._store, self._address, "changed"):
+        with translate_errors(self._store, self._address, "changed"):
             self._store.remove(path)
 
     def remove_folder(self) -> None:
-        with explained(self._store, self._address, "changed"):
+        with translate_errors(self._store, self._address, "changed"):
             self._store.remove_tree(self._path)
 
     def _at(self, name: str) -> str:
@@ -80,7 +80,7 @@ class RemoteFolder:
 
 def read_file(store: Store, address: Address, *, at_most: int) -> bytes:
     """What the file at an address holds, no more than the first `at_most` bytes. Raises FolderError."""
-    with explained(store, str(address), "read"):
+    with translate_errors(store, str(address), "read"):
         return store.read(store.path_of(address), at_most)
 
 
@@ -89,7 +89,7 @@ _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameEr
 
 
 @contextmanager
-def explained(store: Store, address: str, done: str) -> Iterator[None]:
+def translate_errors(store: Store, address: str, done: str) -> Iterator[None]:
     """What goes wrong within becomes a sentence; but FileExistsError is for whoever asked.
 
     Before anything has worked with this storage, no connection is a wrong address; afterwards it is a loss.
@@ -101,24 +101,24 @@ def explained(store: Store, address: str, done: str) -> Iterator[None]:
     except FolderError as error:
         raise FolderLost(str(error)) if store.has_worked else error from error
     except Exception as error:  # whatever the library behind it raises
-        raise _sentence(store, error, address, done) from error
+        raise _describe(store, error, address, done) from error
     else:
         store.has_worked = True
 
 
-def _sentence(store: Store, error: Exception, address: str, done: str) -> FolderError:
-    trouble = store.trouble(error)
-    why = f": {trouble.why}" if trouble.why else ""
-    match trouble.kind:
-        case Kind.MISSING:
+def _describe(store: Store, error: Exception, address: str, done: str) -> FolderError:
+    failure = store.describe_failure(error)
+    why = f": {failure.why}" if failure.why else ""
+    match failure.kind:
+        case FailureKind.MISSING:
             return FolderError(f"{address} cannot be {done}: there is nothing of that name. Check the address.")
-        case Kind.REFUSED:
+        case FailureKind.REFUSED:
             return FolderError(f"{address} cannot be {done}, since access is refused{why}. Ask whoever runs it.")
-        case Kind.UNREACHABLE if not store.has_worked:
+        case FailureKind.UNREACHABLE if not store.has_worked:
             return FolderError(f"{address} cannot be reached{why}. Check the address, the network and the proxy.")
-        case Kind.UNREACHABLE:
+        case FailureKind.UNREACHABLE:
             return FolderLost(f"The connection to {address} broke and could not be made again{why}. Try again later.")
-        case Kind.FAILED:
+        case FailureKind.FAILED:
             return FolderLost(
                 f"{address} could not be {done}{why or ', and does not say why'}. Try again, or ask whoever runs it."
             )

@@ -24,7 +24,7 @@ from s3fs.errors import translate_boto_error
 
 from batchlinks.storage.address import Address, refuse_clear
 from batchlinks.storage.folder import Entry
-from batchlinks.storage.store import AnyStore, Kind, Listing, Trouble, clock_ahead_s
+from batchlinks.storage.store import AnyStore, FailureKind, Listing, StorageFailure, clock_ahead_s
 
 _CONNECT_S = 10
 _ANSWER_S = 60
@@ -120,26 +120,28 @@ class S3Store(AnyStore):
             return None
         return int(found["size"]) if found["type"] == "file" else None
 
-    def trouble(self, error: Exception) -> Trouble:
+    def describe_failure(self, error: Exception) -> StorageFailure:
         match error:
             case FileNotFoundError() | TimeoutError():
-                return super().trouble(error)
+                return super().describe_failure(error)
             case PermissionError():
-                return Trouble(Kind.REFUSED, _REFUSALS.get(_code_of(error), ""))
+                return StorageFailure(FailureKind.REFUSED, _REFUSALS.get(_code_of(error), ""))
             case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
-                return Trouble(
-                    Kind.REFUSED,
+                return StorageFailure(
+                    FailureKind.REFUSED,
                     "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
                 )
             case AwsConnectionError() | HTTPClientError() | FSTimeoutError():
-                return Trouble(Kind.UNREACHABLE)
+                return StorageFailure(FailureKind.UNREACHABLE)
             case ClientError():
-                return self.trouble(translate_boto_error(error))
+                return self.describe_failure(translate_boto_error(error))
             case BotoCoreError():
-                return Trouble(Kind.REFUSED, f"the settings for AWS cannot be used ({type(error).__name__})")
+                return StorageFailure(
+                    FailureKind.REFUSED, f"the settings for AWS cannot be used ({type(error).__name__})"
+                )
             case OSError() if code := _code_of(error):
-                return Trouble(Kind.FAILED, code)
-        return super().trouble(error)
+                return StorageFailure(FailureKind.FAILED, code)
+        return super().describe_failure(error)
 
     def _clock_ahead(self, path: str) -> float:
         """Seconds. The answer to any question tells the server's time."""

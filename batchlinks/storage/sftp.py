@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from batchlinks.storage.address import Address
 from batchlinks.storage.folder import Entry, folder_mode
 from batchlinks.storage.ssh import NoConnection, connect
-from batchlinks.storage.store import CHUNK, Kind, Listing, Store, Trouble, clock_ahead_s, opened
+from batchlinks.storage.store import CHUNK, FailureKind, Listing, Store, StorageFailure, clock_ahead_s, opened
 from batchlinks.storage.temporary_names import is_abandoned, temporary_name
 
 _ANSWER_S = 60.0
@@ -137,12 +137,14 @@ class SftpStore(Store):
         with suppress(FileNotFoundError):
             self._steadily(lambda: self._sftp.rmdir(path))
 
-    def trouble(self, error: Exception) -> Trouble:
+    def describe_failure(self, error: Exception) -> StorageFailure:
         if self._is_lost(error):
-            return Trouble(Kind.UNREACHABLE)
+            return StorageFailure(FailureKind.UNREACHABLE)
         if isinstance(error, OSError) and error.errno is None:
-            return Trouble(Kind.FAILED, "the server says no more than that; is its disk full, or a quota used up?")
-        return super().trouble(error)
+            return StorageFailure(
+                FailureKind.FAILED, "the server says no more than that; is its disk full, or a quota used up?"
+            )
+        return super().describe_failure(error)
 
     @property
     def _sftp(self) -> paramiko.SFTPClient:

@@ -94,7 +94,7 @@ def connect(address: Address) -> paramiko.SSHClient:
         )
     except Exception as error:
         client.close()
-        raise _sentence(error, address.origin, host, port) from error
+        raise _describe(error, address.origin, host, port) from error
     transport = client.get_transport()
     assert transport is not None  # noqa: S101 - it was just made
     transport.set_keepalive(_STILL_THERE_S)
@@ -158,7 +158,7 @@ def _transport_for(known: paramiko.HostKeys, alias: str, port: int) -> Callable[
     return transport
 
 
-def _sentence(error: Exception, origin: str, host: str, port: int) -> FolderError:
+def _describe(error: Exception, origin: str, host: str, port: int) -> FolderError:
     match error:
         case _Unknown(key=key):
             return FolderError(

@@ -41,7 +41,7 @@ class Listing:
     folders: tuple[str, ...] = ()
 
 
-class Kind(Enum):
+class FailureKind(Enum):
     """What can be wrong with a storage."""
 
     MISSING = "missing"
@@ -51,10 +51,10 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class StorageFailure:
     """What is wrong, and perhaps why: words that follow a colon and end without a full stop."""
 
-    kind: Kind
+    kind: FailureKind
     why: str = ""
 
 
@@ -100,20 +100,20 @@ class Store(ABC):
         """Whether a file of this name can be told from every other."""
         return is_plain(name)
 
-    def trouble(self, error: Exception) -> Trouble:
+    def describe_failure(self, error: Exception) -> StorageFailure:
         """What an error says, in words that hold nothing of the storage's own text."""
         match error:
             case FileNotFoundError():
-                return Trouble(Kind.MISSING)
+                return StorageFailure(FailureKind.MISSING)
             case PermissionError():
-                return Trouble(Kind.REFUSED)
+                return StorageFailure(FailureKind.REFUSED)
             case ConnectionError() | TimeoutError() | EOFError():
-                return Trouble(Kind.UNREACHABLE)
+                return StorageFailure(FailureKind.UNREACHABLE)
             case UnicodeDecodeError():
-                return Trouble(Kind.FAILED, "a name in it is not UTF-8; rename that file")
+                return StorageFailure(FailureKind.FAILED, "a name in it is not UTF-8; rename that file")
             case OSError(errno=int() as number):
-                return Trouble(Kind.FAILED, os.strerror(number))
-        return Trouble(Kind.FAILED, type(error).__name__)
+                return StorageFailure(FailureKind.FAILED, os.strerror(number))
+        return StorageFailure(FailureKind.FAILED, type(error).__name__)
 
 
 class AnyStore(Store):
