@@ -268,8 +268,8 @@ class WarningCode(Enum):
     )
     MIXED_LENGTHS = (
         "mixed_lengths",
-        "numeric IDs are shorter or longer than the others, and no length is the usual one",
-        "numeric ID is shorter or longer than the others, and no length is the usual one",
+        "numeric IDs are shorter or longer than the others",
+        "numeric ID is shorter or longer than the others",
     )
     MIXED_SHAPES = (
         "mixed_shapes",

@@ -25,8 +25,6 @@ HOST = "app.healthex.invalid"
 _FILES_ALONE = """
 import sys
 from pathlib import Path
-from batchlinks.without_pandas import leave_pandas_out
-leave_pandas_out()
 from datetime import UTC, datetime
 import pyarrow as pa
 from batchlinks.results.publish.result_files import ResultFiles

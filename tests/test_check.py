@@ -420,16 +420,26 @@ def test_a_check_takes_every_option_of_a_run(command: Command, tmp_path: Path) -
     assert ended.code == 0
 
 
-@pytest.mark.parametrize("line", ["2,,", "TRAILER2,,", "T0002,,", "Clinic 12,,"])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("2,,", "odd_shape"),
+        ("T0002,,", "odd_shape"),
+        ("Clinic 12,,", "odd_shape"),
+        ("5,,", "not_a_patient"),  # as many as stand above
+        ("T0005,,", "not_a_patient"),
+        ("TRAILER2,,", "not_a_patient"),
+    ],
+)
 def test_a_line_of_the_report_that_looks_like_an_id_is_not_sent(
-    command: Callable[..., Ended], tmp_path: Path, line: str
+    command: Callable[..., Ended], tmp_path: Path, line: str, code: str
 ) -> None:
     rows = "".join(f"{1000 + number},Name{number},1980-01-05\n" for number in range(1, 6))
     (tmp_path / "patients.csv").write_text(f"MRN,Name,DOB\n{rows}{line}\n", encoding="utf-8")
 
     command("check", tmp_path / "patients.csv")
 
-    assert results.codes(tmp_path / "patients.check.xlsx") == {7: "not_a_patient"}
+    assert results.codes(tmp_path / "patients.check.xlsx") == {7: code}
 
 
 def test_a_patient_of_whom_only_the_id_is_known_is_sent(command: Callable[..., Ended], tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from batchlinks.columns.id_column import IdColumn
 from batchlinks.patients.identifier import clean, read_id
 from batchlinks.patients.people import dates, identity_columns, person
 from batchlinks.row_codes import ErrorCode, WarningCode
-from batchlinks.screening.cells import read_column
-from batchlinks.screening.footers import FOOTER_WORDS, header_key, is_footer_beside, is_report_line
+from batchlinks.screening.footers import FOOTER_WORDS, is_footer_beside
 from batchlinks.screening.result import Rules, Screened
 from batchlinks.screening.screen import screen
 from batchlinks.table import CellKind, Table
@@ -147,35 +146,13 @@ _ID_LIKE = st.one_of(
 )
 
 
-@settings(max_examples=300)
-@given(
-    st.lists(_ID_LIKE, min_size=1, max_size=8),
-    st.sampled_from(["MRN", "MRN2", "Patient-ID", ""]),
-    st.sampled_from([None, r"[0-9]{5}", r"[A-Za-z0-9-]+"]),
-    st.sampled_from([None, 5, 8]),
-)
-@example(["mrn-2"], "MRN2", None, None)
-@example(["1e-5", "jan-5", "5-jan", "2024/1/5", "5/1/2024"], "MRN", None, None)
-def test_a_whole_column_is_read_as_its_cells_are_one_by_one(
-    texts: list[str], header: str, pattern: str | None, width: int | None
-) -> None:
-    rules = Rules(pattern=re.compile(pattern) if pattern else None, width=width)
-
-    found = read_column(table([[text] for text in texts], [header]), MRN, rules)
-
-    for at, text in enumerate(texts):
-        expected = read_id(text, pattern=rules.pattern, width=width)
-        again = header_key(text) == header_key(header) != ""
-        if expected[1] is not ErrorCode.BLANK_ID and (again or is_report_line(clean(text)) or is_footer_beside(text)):
-            expected = ("", ErrorCode.NOT_A_PATIENT)
-        assert (found.ids[at].as_py(), found.code_at(at)) == expected
-
-
+@settings(deadline=None)
 @given(st.text())
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     assert clean(clean(text)) == clean(text)
 
 
+@settings(deadline=None)
 @given(_ID_LIKE)
 @example("Number of rows: 3")
 @example(" trlr ")
@@ -228,14 +205,18 @@ def test_short_ids_are_merely_named_where_fewer_have_one_length() -> None:
     assert found.counts() == {}
 
 
-def test_longer_ids_are_merely_named() -> None:
-    found = screened([*numbered(30, 0), ["1234567890"]])
+def test_longer_ids_are_merely_named_where_they_are_a_kind_of_their_own() -> None:
+    found = screened([*numbered(57, 0), ["1234567890"], ["1234567891"], ["1234567892"]])
 
-    assert found.warnings[WarningCode.NEAR_LENGTH] == [32]
+    assert found.warnings[WarningCode.NEAR_LENGTH] == [59, 60, 61]
     assert found.counts() == {}
 
 
-@pytest.mark.parametrize("rules", [Rules(any_length=True), Rules(width=3)], ids=["any length", "a width"])
+def test_one_longer_id_among_many_of_one_length_is_looked_at() -> None:
+    assert screened([*numbered(30, 0), ["1234567890"]]).counts() == {"odd_shape": 1}
+
+
+@pytest.mark.parametrize("rules", [Rules(any_length=True), Rules(width=8)], ids=["any length", "a width"])
 def test_nobody_speaks_of_lengths_where_the_user_did(rules: Rules) -> None:
     found = screened(numbered(30, 1), rules)
 
@@ -243,8 +224,11 @@ def test_nobody_speaks_of_lengths_where_the_user_did(rules: Rules) -> None:
     assert found.warnings == {}
 
 
-def test_ids_with_letters_have_no_usual_length() -> None:
-    assert screened([*([f"A{number:07}"] for number in range(30)), ["A12"]]).counts() == {}
+def test_ids_with_letters_lose_no_zeros_but_a_short_one_is_looked_at() -> None:
+    rows = [*([f"A{number:07}"] for number in range(30)), ["A12"]]
+
+    assert screened(rows).counts() == {"odd_shape": 1}
+    assert screened(rows, Rules(any_shape=True)).counts() == {}
 
 
 # --- the same ID twice ----------------------------------------------------------------------------------------
@@ -363,6 +347,7 @@ def test_a_day_that_is_not_in_the_calendar_is_no_date() -> None:
     assert not any(dates("2024-02-30"))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["Ann", "A.", "ANN M", "Bob", "B", "", "Amy"]), min_size=2, max_size=5))
 def test_whether_people_differ_does_not_depend_on_their_order(names: list[str]) -> None:
     people = [person("", name, "", "") for name in names]
@@ -429,7 +414,7 @@ def messy_rosters() -> st.SearchStrategy[list[list[str]]]:
     return st.lists(st.tuples(ids, names, st.sampled_from(["Lee", "Ray", ""]), born).map(list), max_size=40)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60, deadline=None)
 @given(
     messy_rosters(),
     st.builds(
@@ -455,6 +440,7 @@ def test_every_row_is_sent_once_or_a_duplicate_of_one_or_refused(rows: list[list
         assert code is None or "{" not in code.message(**found.gaps.get(at, {}))
 
 
+@settings(max_examples=40, deadline=None)
 @given(messy_rosters(), st.randoms(use_true_random=False))
 def test_how_many_are_refused_does_not_depend_on_the_order_of_rows(rows: list[list[str]], shuffler: Random) -> None:
     shuffled = rows.copy()

@@ -101,10 +101,7 @@ def _place(context: click.Context, ledger: Path | None) -> Path:
 
 
 def _speak(log_format: Any, *, quiet: bool, verbose: bool) -> None:
-    from batchlinks.without_pandas import leave_pandas_out
-
     speak(log_format, quiet=quiet, verbose=verbose)
-    leave_pandas_out()
 
 
 # --- the commands ---------------------------------------------------------------------------------------------

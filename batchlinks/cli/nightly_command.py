@@ -10,7 +10,6 @@ from batchlinks.cli.options import config_of, nightly_options, run_settings
 from batchlinks.cli.terminal import progress, say, speak
 from batchlinks.config.settings import NightlySettings
 from batchlinks.errors import ExitCode
-from batchlinks.without_pandas import leave_pandas_out
 
 _EXIT_CODES = (
     "Exit codes: the first of 1, 4, 5, 130, 2, 3, 0 that occurred. 0 all done, or another nightly is at work; 1 batchlinks or "
@@ -29,7 +28,6 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
     Results go to the outbox. Meant for a timer: it asks nothing and guesses nothing.
     """
     speak(log_format, quiet=quiet, verbose=verbose)
-    leave_pandas_out()
     from batchlinks import arrow
     from batchlinks.logs import logger
     from batchlinks.nightly.night import run_night

@@ -100,6 +100,10 @@ class RunSettings:
         None, "Digits of an all-digit ID; gives lost zeros back.", metavar="N", minimum=1, maximum=128
     )
     any_length: bool = _option(False, "Short all-digit IDs are right as they are.")
+    any_shape: bool = _option(False, "IDs that look unlike the others are right as they are.")
+    exact_ids: bool = _option(
+        False, "IDs that differ only in upper and lower case, zeros, or separators are different people's."
+    )
     exclude: Path | None = _option(None, "List of IDs never to be sent (opted out, deceased).", metavar="FILE")
     output_dir: Path | None = _option(None, "Folder for the results; else the patient list's own.", metavar="DIR")
     format: Literal["xlsx", "csv"] = _option("xlsx", "Kind of the result files.", choices=("xlsx", "csv"))

@@ -105,6 +105,10 @@ def read_id(
     return identifier, None
 
 
+SEPARATORS = "-_ ./:#*~"
+"""Characters between the parts of an ID, which some write and others leave out. (In brackets a regular expression.)"""
+
+
 def fold(identifier: str) -> str:
     """What two IDs share when they differ only in case or leading zeros."""
     return identifier.lower().lstrip("0")

@@ -138,14 +138,14 @@ class Person:
 
 def person(birth_date: str, first_name: str, last_name: str, full_name: str) -> Person:
     """A row's cells as typed -> what can be compared."""
-    first, last = _first_word(first_name), _letters(last_name)
+    first, last = first_word(first_name), letters(last_name)
     if full_name:
         family, comma, given = full_name.partition(",")
         if comma:
-            first, last = first or _first_word(given), last or _letters(family)
+            first, last = first or first_word(given), last or letters(family)
         else:
-            first = first or _first_word(full_name)
-            last = last or _letters(full_name.rpartition(" ")[2])
+            first = first or first_word(full_name)
+            last = last or letters(full_name.rpartition(" ")[2])
     born = dates(birth_date.strip())
     born_text = "" if not any(born) and is_placeholder(birth_date) else birth_date.strip()
     return Person(first, last, born, born_text)
@@ -163,12 +163,14 @@ def _plain(text: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def _letters(text: str) -> str:
+def letters(text: str) -> str:
+    """A name without case, accents, spaces and punctuation."""
     return "".join(character for character in _plain(text) if character.isalpha())
 
 
 @lru_cache(maxsize=65536)
-def _first_word(text: str) -> str:
+def first_word(text: str) -> str:
+    """The first word of a name that is no title, as `letters` has it."""
     for word in re.split(r"[\s.,\-]+", _plain(text)):
         letters = "".join(character for character in word if character.isalpha())
         if letters and letters not in _TITLES:

@@ -18,7 +18,6 @@ from batchlinks.roster.read import MAX_FILE_BYTES, read_roster
 from batchlinks.roster.source import ReadOptions, RosterBytes
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.screening.result import Rules, Screened, in_words
-from batchlinks.screening.screen import screen
 from batchlinks.storage.opening import is_address
 from batchlinks.table import Table
 
@@ -83,10 +82,14 @@ def screened_by(settings: RunSettings, table: Table, column: IdColumn, *, withdr
         pattern=re.compile(settings.id_pattern) if settings.id_pattern is not None else None,
         width=settings.id_width,
         any_length=settings.any_length,
+        any_shape=settings.any_shape,
+        exact_ids=settings.exact_ids,
         joined_by=settings.id_join,
         excluded=_excluded(settings),
         withdrawn=withdrawn,
     )
+    from batchlinks.screening.screen import screen  # with pandas, which is imported while the roster is read
+
     return screen(table, column, rules)
 
 
@@ -128,4 +131,6 @@ def tell_warnings(screened: Screened, *codes: WarningCode) -> None:
         if not codes or code in codes:
             named = f": row {in_words(rows, most=_ROWS_NAMED)}" if rows else ""
             advice = f" {COMMAND.advise(Advice(code.advice))}" if code.advice else ""
-            logger().warning(f"{code.sentence(len(rows))}{named}.{advice}", code=code.value, rows=list(rows))
+            lengths = f" ({screened.lengths.in_words()})" if code is WarningCode.MIXED_LENGTHS else ""
+            said = f"{code.sentence(len(rows))}{lengths}{named}.{advice}"
+            logger().warning(said, code=code.value, rows=list(rows))

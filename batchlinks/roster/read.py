@@ -77,6 +77,8 @@ def _read_in_child(source: Path | RosterBytes, options: ReadOptions, time_limit:
     content = [source.content] if isinstance(source, RosterBytes) else []
     with reading_process() as child, child.limited_to(time_limit):
         child.send(opening, *content)
+        import pandas  # noqa: F401  # takes a third of a second, and is needed next: while the other process reads
+
         table = receive_table(child.source, source.name)
     if table is None:
         reason = "reading it took too long" if child.out_of_time else "it is damaged"

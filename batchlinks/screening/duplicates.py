@@ -1,83 +1,164 @@
 """Rows with the same ID, or nearly the same: one patient twice, two people who share an ID, or a slip in one of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from batchlinks.columns.id_column import IdColumn
-from batchlinks.patients.people import IdentityColumns, Person, identity_columns, person
-from batchlinks.row_codes import ErrorCode, WarningCode
-from batchlinks.screening.result import Mask, Positions, Screened, in_words
+from batchlinks.patients.identifier import SEPARATORS
+from batchlinks.patients.people import IdentityColumns, Person, dates, first_word, letters, person
+from batchlinks.screening.frames import TEXT, series, true
+from batchlinks.screening.result import Mask, Positions, in_words
 from batchlinks.table import Table
+
+if TYPE_CHECKING:
+    from batchlinks.screening.rows import Refusals, Rows
+
+Numbers = npt.NDArray[np.int64]
 
 _ROWS_NAMED = 10
 """Row numbers that a sentence names at most."""
 
-Numbers = npt.NDArray[np.int64]
+_READ_ONE_BY_ONE = 50_000
+"""Different names or birth dates that are read, at most; of more, only those written alike are taken for the same."""
+
+_SEPARATORS = f"[{SEPARATORS}]"
 
 
-def settle_repeats(screened: Screened, table: Table, column: IdColumn) -> dict[WarningCode, list[int]]:
-    """Find duplicates, and hold back IDs that stand for several people or differ only in case or leading zeros.
+# --- the rules ----------------------------------------------------------------------------------------------------
 
-    Rows already refused take part in the comparison where their cell holds an ID, and keep their own code. Returns the
-    row numbers of each warning.
+
+def find_conflicts(rows: "Rows") -> "Refusals":
+    """All rows of an ID whose rows differ in birth date or first name.
+
+    Rows refused already take part where their cell holds an ID, and keep their code.
     """
-    positions = np.flatnonzero(screened.with_id)
-    ids = screened.ids.take(pa.array(positions))
-    families = _numbered(folded(ids))
-    if families.max(initial=-1) + 1 == len(families):  # then no ID is like another, let alone the same
-        return {}
-    groups = _numbered(ids)
+    repeats = rows.repeats
+    for group, members in _members(repeats.groups, repeats.shared):
+        positions = repeats.positions[members]
+        yield positions, {"rows": _named(rows.table, positions), "difference": repeats.conflicts[group]}
+
+
+def find_ambiguous(rows: "Rows") -> "Refusals":
+    """All rows of IDs that are alike but for case, leading zeros or separators."""
+    repeats = rows.repeats
+    for _, members in _members(repeats.families, repeats.alike):
+        positions = repeats.positions[members]
+        yield positions, {"rows": _named(rows.table, positions)}
+
+
+def _named(table: Table, positions: Positions) -> str:
+    return in_words(table.row_numbers[positions].tolist(), most=_ROWS_NAMED)
+
+
+# --- which rows have one ID ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """The rows with an ID, by ID and by family: IDs that are alike but for case, leading zeros or separators."""
+
+    positions: Positions
+    """Of the rows with an ID; what follows has a value for each of these."""
+
+    groups: Numbers
+    """The same number for the same ID."""
+
+    families: Numbers
+    """The same number for IDs that are alike."""
+
+    firsts: Positions
+    """Position of the row in which the ID stands first."""
+
+    alike: Mask
+    """Rows of a family in which there are several IDs."""
+
+    shared: Mask
+    """Rows of an ID that stands for several people."""
+
+    conflicts: dict[int, str]
+    """Number of such an ID -> in what its people differ."""
+
+    other_last_names: Positions
+    """Positions of duplicates with another last name than the row that is kept."""
+
+    @property
+    def repeated(self) -> Mask:
+        """Rows of an ID that stood in an earlier row."""
+        later: Mask = self.firsts != self.positions
+        return later
+
+    @property
+    def settled(self) -> Mask:
+        """Rows of an ID that is not in doubt."""
+        return ~self.shared & ~self.alike
+
+
+def find_repeats(ids: "pd.Series[str]", table: Table, identity: IdentityColumns, *, exact: bool) -> Repeats:
+    """Compare the IDs ("" where a row has none), and who the rows of one ID speak of.
+
+    With `exact`, IDs that are not the same to the letter are different people's.
+    """
+    positions = np.flatnonzero(true(ids != ""))
+    with_id = ids.iloc[positions]
+    families = _numbered(folded(with_id))
+    if exact or families.max(initial=-1) + 1 < len(families):
+        groups = _numbered(with_id)
+        families = groups if exact else _families(with_id, groups, families)
+    else:  # no ID is like another, let alone the same
+        groups = families
     firsts = positions[_first_of_each(groups)[groups]]
-    repeated = firsts != positions
-    warnings: dict[WarningCode, list[int]] = {}
-    shared = np.zeros(len(positions), dtype=bool)
-    if repeated.any():
-        columns = identity_columns(table.headers, besides=column.parts)
-        if columns:
-            conflicts, other_names = _compare_people(table, columns, positions, firsts, groups)
-            if len(other_names):
-                warnings[WarningCode.OTHER_LAST_NAME] = table.row_numbers[other_names].tolist()
-            shared = np.isin(groups, np.fromiter(conflicts, dtype=np.int64, count=len(conflicts)))
-            for group, members in _members(groups, shared):
-                rows, open_rows = _rows_and_open(screened, table, positions[members])
-                screened.refuse(open_rows, ErrorCode.CONFLICTING_ID, rows=rows, difference=conflicts[group])
-        else:
-            warnings[WarningCode.NO_IDENTITY_COLUMNS] = table.row_numbers[positions[repeated]].tolist()
-
-    # IDs of one family that are not the same are alike but for case or zeros.
     family_of_group = families[_first_of_each(groups)]
-    alike = (np.bincount(family_of_group) > 1)[families] if len(families) else shared
-    for _, members in _members(families, alike):
-        rows, open_rows = _rows_and_open(screened, table, positions[members])
-        screened.refuse(open_rows, ErrorCode.AMBIGUOUS_ID, rows=rows)
-
-    stays = ~shared & ~alike
-    screened.kept[positions[stays]] = firsts[stays]
-    # A later row of an ID that was refused for what it is stays a duplicate, so that each patient is fixed once.
-    screened.codes[positions[stays & repeated]] = 0
-    return warnings
+    alike = (np.bincount(family_of_group) > 1)[families] if len(families) else np.zeros(0, dtype=bool)
+    conflicts, other_last_names = _compare_people(table, identity, positions, firsts, groups)
+    shared = np.isin(groups, list(conflicts)) if conflicts else np.zeros(len(groups), dtype=bool)
+    return Repeats(positions, groups, families, firsts, alike, shared, conflicts, other_last_names)
 
 
-def folded(ids: pa.Array) -> pa.Array:
-    """`identifier.fold` for a whole column."""
-    return pc.utf8_ltrim(pc.ascii_lower(ids), characters="0")
+def folded(ids: "pd.Series[str]") -> "pd.Series[str]":
+    """IDs without what may be spelled in several ways: case, leading zeros and separators."""
+    if true(ids.str.contains("[^0-9]")).any():
+        lower = ids.str.lower()
+        separated = true(lower.str.contains(_SEPARATORS))
+        if separated.any():
+            lower[separated] = lower[separated].str.replace(_SEPARATORS, "", regex=True)
+        ids = lower
+    return ids.str.lstrip("0")
 
 
-def _rows_and_open(screened: Screened, table: Table, positions: Positions) -> tuple[str, Positions]:
-    """The rows in words, and the positions of those among them that have no code yet."""
-    rows = in_words(table.row_numbers[positions].tolist(), most=_ROWS_NAMED)
-    return rows, positions[screened.codes[positions] == 0]
+def _families(ids: "pd.Series[str]", groups: Numbers, families: Numbers) -> Numbers:
+    """Of IDs whose `folded` form has these numbers: one number for those that are alike.
+
+    A spelling without separators is like all others; of those with separators only the ones whose parts have the same lengths
+    are alike: `1-23` and `12-3` are two people, unless there is a `123` that could be either.
+    """
+    several = np.bincount(families[_first_of_each(groups)]) > 1
+    in_doubt = np.flatnonzero(several[families])
+    if not len(in_doubt):
+        return families
+    doubtful = pd.DataFrame({"family": families[in_doubt], "id": ids.iloc[in_doubt].array})
+    form = doubtful["id"].str.lstrip("0").str.replace(_SEPARATORS, "-", regex=True).str.replace("[^-]", "9", regex=True)
+    whole = doubtful["family"].isin(doubtful["family"][~true(form.str.contains("-"))])
+    forms = pd.DataFrame({"family": doubtful["family"], "form": form.mask(whole, "")})
+    families = families.copy()
+    families[in_doubt] = families.max() + 1 + forms.groupby(["family", "form"]).ngroup().to_numpy()
+    return _numbered(pd.Series(families))
+
+
+# --- who they speak of --------------------------------------------------------------------------------------------
 
 
 def _compare_people(
     table: Table, columns: IdentityColumns, positions: Positions, firsts: Positions, groups: Numbers
 ) -> tuple[dict[int, str], Positions]:
     """Group number -> in what its people differ; and the positions of duplicates with another last name."""
+    if not columns or not (firsts != positions).any():
+        return {}, positions[:0]
     differing = _differing_rows(table, columns, positions, firsts)
     if not differing.any():
         return {}, positions[:0]
@@ -99,7 +180,7 @@ def _differing_rows(table: Table, columns: IdentityColumns, positions: Positions
     """Rows in which name or birth date are not, to the letter, those of their group's first row."""
     differing = np.zeros(len(positions), dtype=bool)
     for index in columns.positions:
-        numbers = _numbered(table.column(index))
+        numbers = _numbered(series(table.column(index)))
         differing |= numbers[positions] != numbers[firsts]
     return differing
 
@@ -140,13 +221,57 @@ def _compare(members: Iterator[tuple[int, Person]]) -> tuple[str | None, list[in
     return None, other_names
 
 
+def find_same_people(rows: "Rows") -> Mask:
+    """Rows in which a name and a birth date stand that another row has under another ID."""
+    identity, repeats = rows.identity, rows.repeats
+    nobody = np.zeros(len(rows), dtype=bool)
+    both_names = (identity.first_name, identity.last_name)
+    names = both_names if None not in both_names else (identity.full_name,)
+    if identity.birth_date is None or None in names:
+        return nobody
+    readers: list[Callable[[str], str]] = [_day, first_word, letters] if len(names) > 1 else [_day, _both_names]
+    who = np.zeros(len(repeats.positions), dtype=np.int64)
+    told = np.ones(len(repeats.positions), dtype=bool)
+    for index, read in zip((identity.birth_date, *names), readers, strict=True):
+        numbers, blank = _as_read(rows.table, int(index or 0), read)
+        told &= ~blank[numbers[repeats.positions]]
+        who = _numbered(pd.Series(who * (int(numbers.max(initial=0)) + 1) + numbers[repeats.positions]))
+    people = pd.DataFrame({"who": who, "id": repeats.groups, "position": repeats.positions})[told]
+    people = people[people.duplicated("who", keep=False)]
+    several = people.groupby("who")["id"].transform("nunique") > 1
+    nobody[people["position"][several]] = True
+    return nobody
+
+
+def _as_read(table: Table, index: int, read: Callable[[str], str]) -> tuple[Numbers, Mask]:
+    """The same number for names or dates that are read as the same, and which numbers stand for none."""
+    numbers, different = pd.factorize(series(table.column(index)))
+    texts = (
+        different.str.strip().str.lower() if len(different) > _READ_ONE_BY_ONE else [read(text) for text in different]
+    )
+    alike, kinds = pd.factorize(pd.Series(texts, dtype=TEXT))
+    return alike[numbers].astype(np.int64), np.array([kind == "" for kind in kinds], dtype=bool)
+
+
+def _day(text: str) -> str:
+    """A birth date as read where the month comes first, or else where the day does; text that is no date as it is."""
+    month_first, day_first = dates(text.strip())
+    days = [day.isoformat() for day in month_first or day_first]
+    return min(days) if days else text.strip().lower() if any(map(str.isdigit, text)) else ""
+
+
+def _both_names(text: str) -> str:
+    """First word of the first name, and last name."""
+    someone = person("", "", "", text)
+    return f"{someone.first} {someone.last}" if someone.first and someone.last else ""
+
+
 # --- grouping -------------------------------------------------------------------------------------------------------
 
 
-def _numbered(texts: pa.Array) -> Numbers:
-    """The same number for the same text, from 0 on."""
-    numbers: Numbers = texts.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return numbers
+def _numbered(texts: "pd.Series[Any]") -> Numbers:
+    """The same number for the same value, from 0 on."""
+    return pd.factorize(texts)[0].astype(np.int64)
 
 
 def _first_of_each(groups: Numbers) -> Numbers:

@@ -14,20 +14,47 @@ from batchlinks.row_codes import ErrorCode, WarningCode
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.signedinteger]
 
+
 _CODES = tuple(ErrorCode)
 _NUMBER_OF = {code: number for number, code in enumerate(_CODES, start=1)}
 
 
+def number_of(code: ErrorCode) -> int:
+    """How `Screened.codes` has it."""
+    return _NUMBER_OF[code]
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the organisation says of its IDs, and whom it does not want to contact."""
+    """What the organization says of its IDs, and whom it does not want to contact."""
 
     pattern: re.Pattern[str] | None = None
     width: int | None = None
     any_length: bool = False
+    any_shape: bool = False
+    exact_ids: bool = False
     joined_by: str = ""
     excluded: frozenset[str] = frozenset()
     withdrawn: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many digits the all-digit IDs of a list have."""
+
+    rows: Mapping[int, int] = field(default_factory=dict)
+    """Digits -> rows whose ID has so many, the most frequent first."""
+
+    zeros_were_lost: bool = False
+    """Whether short IDs that are numbers in the file stand beside longer ones, typed as text, that begin with a zero."""
+
+    def in_words(self) -> str:
+        """For a person: "8 digits: 160 rows, 6 digits: 40 rows; leading zeros were lost"."""
+        counts = ", ".join(
+            f"{digits} digit{'' if digits == 1 else 's'}: {count:,} row{'' if count == 1 else 's'}"
+            for digits, count in self.rows.items()
+        )
+        return f"{counts}; leading zeros were lost" if self.zeros_were_lost else counts
 
 
 @dataclass(slots=True)
@@ -48,6 +75,9 @@ class Screened:
 
     warnings: dict[WarningCode, Sequence[int]] = field(default_factory=dict)
     """Row numbers (as a spreadsheet shows them) for each warning."""
+
+    lengths: Lengths = Lengths()
+    """Of the all-digit IDs, as they would be sent; those refused for lost zeros are counted too."""
 
     @classmethod
     def all_sendable(cls, ids: pa.Array) -> "Screened":
@@ -89,7 +119,7 @@ class Screened:
             self.gaps.update(dict.fromkeys(np.atleast_1d(positions).tolist(), gaps))
 
     def counts(self) -> dict[str, int]:
-        """How many rows move_between each code, in the order of the codes."""
+        """How many rows carry each code, in the order of the codes."""
         tally = np.bincount(self.codes, minlength=len(_CODES) + 1)
         return {code.value: int(tally[number]) for code, number in _NUMBER_OF.items() if tally[number]}
 

@@ -1,111 +1,124 @@
 """Rows -> IDs to send, refusals with reasons, duplicates. Pure: no file, network, clock or screen.
 
-The rules for one cell stand in `identifier`, those for footers in `footer`, for telling people apart in `people`.
-`column` applies them to a whole column, `repeats` compares its rows with each other.
+The order of the rules is `RULES`: the first that fits gives a row its code.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from batchlinks.columns.id_column import IdColumn
-from batchlinks.patients.identifier import fold
 from batchlinks.row_codes import ErrorCode, WarningCode
-from batchlinks.screening.cells import read_column
-from batchlinks.screening.duplicates import folded, settle_repeats
-from batchlinks.screening.result import Mask, Positions, Rules, Screened, in_words
+from batchlinks.screening.duplicates import find_ambiguous, find_conflicts, find_same_people
+from batchlinks.screening.frames import arrow
+from batchlinks.screening.lengths import find_longer_than_width, find_lost_zeros, warn_of_lengths
+from batchlinks.screening.listed import find_excluded, find_withdrawn
+from batchlinks.screening.no_patient import find_no_patients
+from batchlinks.screening.odd_shapes import find_odd_shapes
+from batchlinks.screening.result import Mask, Rules, Screened, in_words, number_of
+from batchlinks.screening.rows import Refusals, Rows
+from batchlinks.screening.shapes import mixed_rows
 from batchlinks.table import Table
 
-__all__ = ["Rules", "Screened", "in_words", "screen"]
+__all__ = ["RULES", "Rules", "Screened", "in_words", "screen"]
 
-_LOST_ZEROS_SHARE = 0.95
-_LOST_ZEROS_FROM = 20
-_NEAR_LENGTH_SHARE = 0.8
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A reason to refuse a row, and how to find the rows that it fits."""
+
+    code: ErrorCode
+    find: Callable[[Rows], Refusals]
+
+
+def _wrong_field_count(rows: Rows) -> Refusals:
+    for position, fields in rows.table.misfits.items():
+        yield np.array([position]), {"found": len(fields), "expected": len(rows.table.headers)}
+
+
+def _other_table(rows: Rows) -> Refusals:
+    yield np.array(rows.table.other_table, dtype=np.int64), {}
+
+
+def _by_its_cell(code: ErrorCode) -> Rule:
+    """Where the cell alone, whatever stands in other rows, deserves this code."""
+
+    def find(rows: Rows) -> Refusals:
+        yield rows.cells.codes == number_of(code), {}
+
+    return Rule(code, find)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(ErrorCode.WRONG_FIELD_COUNT, _wrong_field_count),
+    Rule(ErrorCode.OTHER_TABLE, _other_table),
+    _by_its_cell(ErrorCode.BLANK_ID),
+    Rule(ErrorCode.NOT_A_PATIENT, find_no_patients),
+    _by_its_cell(ErrorCode.FORMULA_ERROR),
+    _by_its_cell(ErrorCode.NO_CACHED_VALUE),
+    _by_its_cell(ErrorCode.DATE_IN_ID),
+    _by_its_cell(ErrorCode.UNREADABLE_FORMAT),
+    _by_its_cell(ErrorCode.LOST_DIGITS),
+    _by_its_cell(ErrorCode.DECIMAL_NUMBER),
+    _by_its_cell(ErrorCode.SCIENTIFIC_NOTATION),
+    _by_its_cell(ErrorCode.PLACEHOLDER_ID),
+    _by_its_cell(ErrorCode.NO_DIGIT),
+    _by_its_cell(ErrorCode.UNEXPECTED_CHARACTER),
+    _by_its_cell(ErrorCode.TOO_LONG),
+    _by_its_cell(ErrorCode.PATTERN_MISMATCH),
+    Rule(ErrorCode.PATTERN_MISMATCH, find_longer_than_width),
+    Rule(ErrorCode.LOST_ZEROS, find_lost_zeros),
+    Rule(ErrorCode.ODD_SHAPE, find_odd_shapes),
+    Rule(ErrorCode.EXCLUDED, find_excluded),
+    Rule(ErrorCode.WITHDRAWN, find_withdrawn),
+    Rule(ErrorCode.CONFLICTING_ID, find_conflicts),
+    Rule(ErrorCode.AMBIGUOUS_ID, find_ambiguous),
+)
+"""In this order: the first that fits gives a row its code."""
 
 
 def screen(table: Table, column: IdColumn, rules: Rules) -> Screened:
     """Give every row its ID or the first code that fits, find duplicates, and hold back IDs that are in doubt."""
-    screened = read_column(table, column, rules)
-    near = _refuse_lost_zeros(screened, rules)
-    _refuse_as_before(screened, table, rules)
-    _refuse_listed(screened, rules)
-    screened.warnings |= settle_repeats(screened, table, column)
-    if len(near):
-        screened.warnings[WarningCode.NEAR_LENGTH] = table.row_numbers[near].tolist()
-    if table.hidden_rows:
-        screened.warnings[WarningCode.HIDDEN_ROWS] = table.hidden_rows
-    if table.encoding_guessed:
-        screened.warnings[WarningCode.ENCODING_GUESSED] = ()
+    rows = Rows(table, column, rules)
+    for rule in RULES:
+        for found, gaps in rule.find(rows):
+            rows.refuse(found, rule.code, gaps)
+    _resolve_duplicates(rows)
+    screened = Screened(arrow(rows.ids), rows.codes, rows.kept, rows.gaps)
+    _warn(screened, rows)
     return screened
 
 
-def _refuse_lost_zeros(screened: Screened, rules: Rules) -> Positions:
-    """Refuse the all-digit IDs that have lost zeros. Returns the positions of those whose length is merely odd."""
-    digits = _Digits.of(screened)
-    short, near = digits.out_of_length()
-    if rules.any_length or rules.width is not None:
-        return near[:0]
-    for length in np.unique(digits.lengths[short]).tolist():
-        these = short[digits.lengths[short] == length]
-        screened.refuse(these, ErrorCode.LOST_ZEROS, found=length, expected=digits.usual)
-    return near
+def _resolve_duplicates(rows: Rows) -> None:
+    """Later rows of an ID that is in no doubt are duplicates of the first, whatever becomes of that: each patient is to be
+    fixed once."""
+    repeats = rows.repeats
+    settled = repeats.settled
+    rows.kept[repeats.positions[settled]] = repeats.firsts[settled]
+    rows.codes[repeats.positions[settled & repeats.repeated]] = 0
 
 
-def _refuse_as_before(screened: Screened, table: Table, rules: Rules) -> None:
-    """Rows of an error report that nobody has fixed: its few rows do not show any more that zeros are lost, and an exclude
-    list that is not named again must not let its people through."""
-    for position, (code, numbers) in table.refused_before.items():
-        identifier = screened.ids[position].as_py()
-        as_short_as_before = identifier.isdigit() and len(identifier) == numbers.get("found")
-        lengths_matter = not rules.any_length and rules.width is None
-        if screened.codes[position] == 0 and (
-            (code is ErrorCode.LOST_ZEROS and as_short_as_before and lengths_matter)
-            or (code is ErrorCode.EXCLUDED and not rules.excluded)
-        ):
-            screened.refuse(position, code, **numbers)
-
-
-@dataclass(frozen=True, slots=True)
-class _Digits:
-    """Lengths of the all-digit IDs: what tells that some have lost their zeros."""
-
-    lengths: npt.NDArray[np.int32]
-    """Digits of each row's ID; 0 where it is not all digits."""
-
-    usual: int
-    share: float
-    """Of the usual length among them all."""
-
-    total: int
-
-    @classmethod
-    def of(cls, screened: Screened) -> "_Digits":
-        all_digits: Mask = pc.match_substring_regex(screened.ids, "^[0-9]+$").to_numpy(zero_copy_only=False)
-        all_digits &= screened.codes == 0
-        lengths = np.where(all_digits, pc.binary_length(screened.ids).to_numpy(), 0).astype(np.int32)
-        tally = np.bincount(lengths[all_digits], minlength=1)
-        total, usual = int(tally.sum()), int(tally.argmax())
-        return cls(lengths, usual, float(tally[usual] / total) if total else 0.0, total)
-
-    def out_of_length(self) -> tuple[Positions, Positions]:
-        """Positions of IDs that lost their zeros, and of those whose length is merely odd."""
-        odd = np.flatnonzero((self.lengths > 0) & (self.lengths != self.usual))
-        nothing = odd[:0]
-        if self.share < _NEAR_LENGTH_SHARE:
-            return nothing, nothing
-        if self.share < _LOST_ZEROS_SHARE or self.total < _LOST_ZEROS_FROM:
-            return nothing, odd
-        short = self.lengths[odd] < self.usual
-        return odd[short], odd[~short]
-
-
-def _refuse_listed(screened: Screened, rules: Rules) -> None:
-    """Patients on the exclude list or withdrawn. A list that lost zeros or case still holds its people back."""
-    for listed, code in ((rules.excluded, ErrorCode.EXCLUDED), (rules.withdrawn, ErrorCode.WITHDRAWN)):
-        if listed:
-            alike = pa.array({fold(identifier) for identifier in listed}, pa.string())
-            hits: Mask = pc.is_in(folded(screened.ids), value_set=alike).to_numpy(zero_copy_only=False)
-            screened.refuse(np.flatnonzero(hits & screened.with_id & (screened.codes == 0)), code)
+def _warn(screened: Screened, rows: Rows) -> None:
+    """What was noticed in rows that are used all the same."""
+    table, repeats = rows.table, rows.repeats
+    screened.lengths, by_length = warn_of_lengths(rows)
+    found: dict[WarningCode, Mask] = {
+        **by_length,
+        WarningCode.MIXED_SHAPES: mixed_rows(rows.shapes, rows.open),
+        WarningCode.OTHER_LAST_NAME: rows.mask(repeats.other_last_names),
+        WarningCode.NO_IDENTITY_COLUMNS: rows.mask(() if rows.identity else repeats.positions[repeats.repeated]),
+        WarningCode.SAME_PERSON: find_same_people(rows),
+    }
+    for code, mask in found.items():
+        if mask.any():
+            screened.warnings[code] = table.row_numbers[mask].tolist()
+    if table.hidden_rows:
+        screened.warnings[WarningCode.HIDDEN_ROWS] = table.hidden_rows
+    for code, holds in (
+        (WarningCode.HIDDEN_SHEET, table.hidden_sheet),
+        (WarningCode.FORMATS_UNKNOWN, table.formats_unknown),
+        (WarningCode.ENCODING_GUESSED, table.encoding_guessed),
+    ):
+        if holds:
+            screened.warnings[code] = ()

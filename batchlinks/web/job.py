@@ -27,7 +27,6 @@ from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import private
 from batchlinks.web.fields import effective, in_page_words, is_path
 from batchlinks.web.uploads import Upload, Uploads, now
-from batchlinks.without_pandas import leave_pandas_out
 
 _SAY_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.2
@@ -92,7 +91,6 @@ def main() -> int:
         return 0
     if task.do == "check":
         with started_ahead():
-            leave_pandas_out()
             use_system_allocator()
             print(json.dumps(check(uploads, upload, task)), flush=True)
         return 0
@@ -104,7 +102,6 @@ def main() -> int:
             held = acquire(lock, timeout_s=_WAIT_FOR_EVER, mode=0o600)  # a worker of a killed server may still be at it
             try:
                 with started_ahead():
-                    leave_pandas_out()
                     use_system_allocator()
                     run(uploads, upload, task, interruption)
             finally:

@@ -1,0 +1,179 @@
+"""Rows that are unlike the others: somebody has to look at them. Nothing here is proof that a row is no patient."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from batchlinks.screening.footers import FOOTER_WORDS, header_key, is_total_label
+from batchlinks.screening.frames import series, true
+from batchlinks.screening.result import Mask, Positions
+from batchlinks.screening.rows import Refusals, Rows
+from batchlinks.screening.shapes import rare_rows, shape
+
+_NOTHING: Mapping[str, object] = {}
+
+
+def find_odd_shapes(rows: Rows) -> Refusals:
+    """Rows whose ID is made unlike the others, or that are unlike the others beside it."""
+    if rows.rules.any_shape:
+        return
+    yield more_than_an_id(rows), _NOTHING
+    yield unlike_a_patient(rows), _NOTHING
+    yield rare_rows(rows.shapes, any_length=rows.rules.any_length), _NOTHING
+
+
+# --- more than an ID in its cell ------------------------------------------------------------------------------
+
+_HEADER_WORDS = frozenset("mrn id ids no nr num number patient patientid memberid member pt record chart".split())
+_BEFORE_AN_ID = re.compile(r"([A-Za-z][A-Za-z .]*?)[\s:#.=_-]*(?=[0-9]|[A-Za-z]{1,3}[0-9])")
+_CODE = re.compile(r"[A-Z]{1,6}")
+
+
+def more_than_an_id(rows: Rows) -> Mask:
+    """A usual ID and a name, a word or a second ID in one cell; or the header's own word before an ID, as few cells have it."""
+    found = np.zeros(len(rows), dtype=bool)
+    shapes = rows.shapes
+    unusual = np.flatnonzero(rows.readable & ~shapes.rows_of(shapes.usual))
+    texts = rows.ids.iloc[unusual]
+    perhaps = true(texts.str.contains("[^A-Za-z0-9]|^[A-Za-z]+[0-9]"))
+    unusual, cells = unusual[perhaps], texts[perhaps].tolist()
+    if cells:
+        found[unusual] = _hold_more(cells, [str(name) for name in shapes.names[shapes.usual]])
+        words = _words_of_header(rows)
+        labelled = np.array([_begins_with(text, words) for text in cells], dtype=bool)
+        if 2 * labelled.sum() <= shapes.total:
+            found[unusual[labelled]] = True
+    return found
+
+
+def _hold_more(texts: Sequence[str], usual: Sequence[str]) -> list[bool]:
+    """Whether each of `texts` holds an ID of one of the `usual` shapes and something else.
+
+    A code in capitals that three or more of them have in the same place (`MGH:`) belongs to the ID.
+    """
+    if not usual:
+        return [False] * len(texts)
+    longest_first = sorted(usual, key=len, reverse=True)
+    an_id = re.compile("|".join(rf"(?<![A-Za-z0-9]){_expression(each)}(?![A-Za-z0-9])" for each in longest_first))
+    beside = [an_id.sub("\0", text) for text in texts]
+    forms = Counter(zip(beside, map(shape, texts), strict=True))
+    return [
+        "\0" in rest
+        and not (forms[rest, shape(text)] >= 3 and _CODE.fullmatch(re.sub(r"[\0:_.#*~/-]", "", rest)))
+        and _says_something(rest)
+        for rest, text in zip(beside, texts, strict=True)
+    ]
+
+
+def _says_something(rest: str) -> bool:
+    """Whether what stands beside the IDs (each of them a NUL) is a word, something apart, or another ID; `-01` is not."""
+    words = rest.replace("\0", "")
+    return bool(
+        re.search(r"[A-Za-z]{2}", words)
+        or re.search(r"(?:^|\s)[A-Za-z0-9]|[A-Za-z0-9](?:\s|$)", rest)
+        or (rest.count("\0") > 1 and re.search(r"[\s/:]", words))
+    )
+
+
+def _expression(made: str) -> str:
+    """For IDs of this shape."""
+    return "".join({"9": "[0-9]", "a": "[A-Za-z]"}.get(sign, re.escape(sign)) for sign in made)
+
+
+def _words_of_header(rows: Rows) -> frozenset[str]:
+    headers = [rows.table.headers[part] for part in rows.column.parts]
+    words = {word.lower() for header in headers for word in re.findall(r"[A-Za-z]{2,}", header)}
+    return _HEADER_WORDS | words | {header_key(header) for header in headers}
+
+
+def _begins_with(text: str, words: frozenset[str]) -> bool:
+    found = _BEFORE_AN_ID.match(text)
+    return found is not None and all(word.lower() in words for word in re.findall(r"[A-Za-z]+", found[1]))
+
+
+# --- rows that are not like a patient's -----------------------------------------------------------------------
+
+_HEADING = (
+    r"(?i)^(?:unit|ward|wing|floor|room|bay|dept|department|clinic|site|facility|location|provider|pcp|dr|doctor|physician|nurse"
+    r"|team|group|panel|section|service|region|district|county|practice|office|page|station|abteilung|haus|zimmer|etage|praxis"
+    r"|salle|cabinet|piso|sala|unidad|reparto|afdeling|kamer)\b.*[0-9]"
+)
+_MORE_LINES = 3
+"""Lines that a record takes at most beside its first."""
+
+
+def is_rare(rows: Rows) -> Mask:
+    """Rows whose ID has a shape that under a quarter of the rows have, or no other one."""
+    shapes = rows.shapes
+    return shapes.rows_of((4 * shapes.rows < shapes.total) | ((shapes.rows == 1) & (shapes.total > 1)))
+
+
+def strangers(rows: Rows) -> Mask:
+    """Sparse rows whose ID is made like none in a fuller row."""
+    shapes = rows.shapes
+    in_full_rows = np.zeros(len(shapes.names), dtype=bool)
+    in_full_rows[shapes.of_row[rows.readable & ~rows.sparse]] = True
+    return rows.sparse & shapes.rows_of(~in_full_rows)
+
+
+def unlike_a_patient(rows: Rows) -> Mask:
+    """Sparse rows of a rare shape that name nobody; headings, subtotals, second lines of a record."""
+    speaks = rows.readable & (rows.cells.report_lines | rows.cells.headers | rows.aggregates | rows.declared_totals)
+    if not rows.sparse.any():
+        return speaks
+    strange, rare = strangers(rows), is_rare(rows)
+    heading = np.zeros(len(rows), dtype=bool)
+    heading[strange] = true(rows.ids[strange].str.contains(_HEADING))
+    unborn = ~rows.birth_date if rows.identity.birth_date is not None else ~rows.first_name
+    found = rows.sparse & rare & ~rows.names_somebody
+    found |= (
+        (heading & rare)
+        | _in_rhythm(strange & ~rows.names_somebody)
+        | _in_alternation(strange & unborn)
+        | _labelled(rows)
+    )
+    return speaks | (found & ~_known_elsewhere(rows, found))
+
+
+def _in_rhythm(strange: Mask) -> Mask:
+    """Rows that come again and again in runs of one length, three rows at most."""
+    lengths, _ = _runs(strange)
+    usual = int(np.bincount(lengths).argmax()) if len(lengths) else 0
+    again = len(lengths) >= 3 and usual <= _MORE_LINES and 10 * (lengths == usual).sum() >= 9 * len(lengths)
+    return strange if again else np.zeros(len(strange), dtype=bool)
+
+
+def _in_alternation(strange: Mask) -> Mask:
+    """Rows in such a rhythm with one other row between their runs, as where each record takes several lines."""
+    _, between = _runs(strange)
+    return _in_rhythm(strange & (10 * (between == 1).sum() >= 9 * len(between)))
+
+
+def _runs(rows: Mask) -> tuple[Positions, Positions]:
+    """How many rows each run has, and how many others stand between one and the next."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], rows.astype(np.int8), [0]])))
+    starts, ends = edges[::2], edges[1::2]
+    return ends - starts, starts[1:] - ends[:-1]
+
+
+def _labelled(rows: Rows) -> Mask:
+    """Sparse rows that name nobody and have a total's words beside the ID."""
+    found = np.zeros(len(rows), dtype=bool)
+    perhaps = rows.sparse & rows.readable & ~rows.names_somebody
+    if perhaps.any():
+        for index in set(range(len(rows.table.headers))) - set(rows.column.parts):
+            texts = series(rows.table.column(index))[perhaps]
+            texts = texts[true(texts.str.contains(FOOTER_WORDS))]
+            for position, text in zip(texts.index.tolist(), texts, strict=True):
+                found[position] |= is_total_label(text)
+    return found
+
+
+def _known_elsewhere(rows: Rows, found: Mask) -> Mask:
+    """Rows whose ID stands in a row too that is like the others: then it is a patient's."""
+    if not found.any():
+        return found
+    others = rows.ids[rows.readable & ~found].unique()
+    return found & true(rows.ids.isin(others))
