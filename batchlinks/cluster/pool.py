@@ -126,6 +126,9 @@ class _CrewApi:
     async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:
         return await self._signing_in.fetch_token(key, secret)
 
+    def distrust_connections(self) -> None:
+        self._crew.distrust_connections()
+
 
 # --- on a worker ----------------------------------------------------------------------------------------------
 
@@ -156,9 +159,11 @@ class Caller:
         self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def take(self, ids_by_token: Sealed) -> None:
-        """Start a call for each of these IDs: token -> IDs."""
+    async def take(self, ids_by_token: Sealed, *, distrust_connections: bool = False) -> None:
+        """Start a call for each of these IDs: token -> IDs. `distrust_connections`: on new connections only."""
         self._require_open()
+        if distrust_connections:
+            self._api.distrust_connections()
         for token, external_ids in ids_by_token.content.items():
             for external_id in external_ids:
                 call = asyncio.create_task(self._call(external_id, token))
@@ -241,6 +246,8 @@ class _Line:
         """External ID -> where its answer is waited for."""
         self._to_send: dict[str, list[str]] = {}
         """Token -> external IDs."""
+        self._distrusts = False
+        """Whether the worker is to give up its connections."""
         self._anything_to_send = asyncio.Event()
 
     @property
@@ -258,6 +265,11 @@ class _Line:
             return await answer
         finally:
             del self._waiting[external_id]
+
+    def distrust_connections(self) -> None:
+        """The worker gives up the connections that it has before it makes any call of which it does not know yet."""
+        self._distrusts = True
+        self._anything_to_send.set()
 
     async def work(self) -> None:
         """Until the worker is lost, which is no error."""
@@ -283,8 +295,9 @@ class _Line:
             await asyncio.sleep(_GATHER_S)
             self._anything_to_send.clear()
             batch, self._to_send = self._to_send, {}
+            distrusts, self._distrusts = self._distrusts, False
             async with asyncio.timeout(self._silence_s):
-                await self._caller.take(Sealed(batch))
+                await self._caller.take(Sealed(batch), distrust_connections=distrusts)
 
     async def _fetch(self) -> None:
         while True:
@@ -341,6 +354,11 @@ class _Crew:
         if self._failure is not None:
             raise self._failure
         return min(self._lines.values(), key=lambda line: line.busy, default=None)
+
+    def distrust_connections(self) -> None:
+        """Have every worker give up the connections that it has."""
+        for line in self._lines.values():
+            line.distrust_connections()
 
     async def gather(self, patience_s: float) -> None:
         """Wait until there are workers. Raises SettingsError for one that cannot be used, Unreachable when none comes."""

@@ -18,11 +18,21 @@ from batchlinks.config.secrets import could_be_token
 from batchlinks.errors import Refused, Unreachable
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.links import read_link
-from batchlinks.healthex.transport import AiohttpTransport, CertificateNotTrusted, body_of
+from batchlinks.healthex.transport import (
+    AiohttpTransport,
+    CertificateNotTrusted,
+    UnreadableBody,
+    body_of,
+    connection_of,
+    raw_length,
+)
 from batchlinks.version import __version__
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 """Whole ones by the standard; some servers send fractions."""
+
+_CONTENT_TYPE = re.compile(r"(?:application|audio|font|image|message|model|multipart|text|video)/[a-z.+-]{1,40}")
+"""Those that may be named in a message. There is no digit in them, so no external ID either."""
 
 _USER_AGENT = f"batchlinks/{__version__}"
 
@@ -60,6 +70,9 @@ class BadAnswer:
 
     reason: str
 
+    looks: str = ""
+    """Its status, kind of content and length in words, with nothing of what stands in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -86,7 +99,6 @@ class HealthExApi:
     def __init__(self, endpoint: Endpoint, *, timeout_s: float) -> None:
         self.endpoint = endpoint
         self._transport = AiohttpTransport(endpoint.api_url, timeout_s=timeout_s)
-        self._client = httpx.AsyncClient(transport=self._transport, timeout=None, trust_env=False)  # noqa: S113 the transport bounds each call as a whole
         self._link_url = httpx.URL(endpoint.link_url)
         self._token = ""
         self._headers = httpx.Headers()
@@ -97,7 +109,14 @@ class HealthExApi:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
+
+    def distrust_connections(self) -> None:
+        """Close every connection that is open now; those with a call under way, once that is answered.
+
+        For an answer that was another patient's: what else is on its way to us may be in the wrong place, too.
+        """
+        self._transport.distrust_connections()
 
     async def ask_link(self, external_id: str, token: str) -> Answer:
         """Ask for the link of one external ID.
@@ -111,18 +130,16 @@ class HealthExApi:
         # As a stream: with `content`, httpx would work out afresh the headers that the transport adds anyway.
         request = httpx.Request("POST", self._link_url, headers=self._headers, stream=httpx.ByteStream(body))
         try:
-            # Past the client: cookies, redirects and hooks, which no call here uses, would double what a call costs.
+            # Past httpx's client: cookies, redirects and hooks, which no call here uses, would double what a call costs.
             response = await self._transport.handle_async_request(request)
         except httpx.TransportError as error:
             return self._failure(error)
-        return self._read(response)
+        return self._read(response, external_id)
 
-    def _read(self, response: httpx.Response) -> Answer:
+    def _read(self, response: httpx.Response, external_id: str) -> Answer:
         status = response.status_code
         if 200 <= status < 300:
-            # A link is ASCII, so whatever the answer says of its encoding is of no use.
-            link = read_link(body_of(response).decode("utf-8-sig", "replace"), self.endpoint.link_host)
-            return Issued(link) if link else BadAnswer(_without_link(response))
+            return self._read_link(response, external_id)
         retry_after = seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))
         match status:
             case 429:
@@ -140,7 +157,24 @@ class HealthExApi:
             case _ if status >= 400:
                 return Rejected(status)
             case _:
-                return BadAnswer(f"answer {status}, a redirect" if status >= 300 else f"answer {status}")
+                return BadAnswer(
+                    f"answer {status}, a redirect" if status >= 300 else f"answer {status}", _looks(response)
+                )
+
+    def _read_link(self, response: httpx.Response, external_id: str) -> Issued | BadAnswer | Failed:
+        try:
+            body = body_of(response)
+        except UnreadableBody as error:
+            return BadAnswer(str(error), _looks(response))
+        # A link is ASCII, so whatever the answer says of its encoding is of no use.
+        link = read_link(body.decode("utf-8-sig", "replace"), self.endpoint.link_host)
+        if link is None:
+            return BadAnswer(_without_link(body), _looks(response))
+        connection = connection_of(response)
+        if connection.is_repeated(link, external_id):
+            connection.distrust()
+            return Failed("the answer to the call before came again")
+        return Issued(link)
 
     async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:
         """A token for the key and secret.
@@ -148,11 +182,13 @@ class HealthExApi:
         Raises Refused when they are not accepted or the address is no HealthEx API, and Unreachable as `ask_link` does.
         """
         try:
-            response = await self._client.post(
-                self.endpoint.token_url,
-                json={"apiKey": key, "apiSecret": secret},
-                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
-                follow_redirects=False,
+            response = await self._transport.handle_async_request(
+                httpx.Request(
+                    "POST",
+                    self.endpoint.token_url,
+                    json={"apiKey": key, "apiSecret": secret},
+                    headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
+                )
             )
         except httpx.TransportError as error:
             return self._failure(error)
@@ -178,8 +214,8 @@ class HealthExApi:
     async def server_time(self) -> datetime | Failed | None:
         """The server's clock, from any answer at all; None where it does not tell. Raises Unreachable as `ask_link` does."""
         try:
-            response = await self._client.get(
-                self.endpoint.api_url, headers={"User-Agent": _USER_AGENT}, follow_redirects=False
+            response = await self._transport.handle_async_request(
+                httpx.Request("GET", self.endpoint.api_url, headers={"User-Agent": _USER_AGENT})
             )
         except httpx.TransportError as error:
             return self._failure(error)
@@ -228,8 +264,8 @@ def _headers(token: str) -> httpx.Headers:
     )
 
 
-def _without_link(response: httpx.Response) -> str:
-    body = body_of(response).lstrip()
+def _without_link(body: bytes) -> str:
+    body = body.lstrip()
     if not body:
         return "an empty answer"
     if body[:1] == b"<":
@@ -237,10 +273,25 @@ def _without_link(response: httpx.Response) -> str:
     return "no link on the expected host"
 
 
+def _looks(response: httpx.Response) -> str:
+    """As `status 200, text/html, 5,120 bytes`."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not kind:
+        kind = "no content type"
+    elif not _CONTENT_TYPE.fullmatch(kind):
+        kind = "an unusual content type"
+    return f"status {response.status_code}, {kind}, {_length_of(response)}"
+
+
+def _length_of(response: httpx.Response) -> str:
+    length, is_all = raw_length(response)
+    return f"{length:,} {'byte' if length == 1 else 'bytes'}" if is_all else f"more than {length:,} bytes"
+
+
 def _token_in(response: httpx.Response) -> str | None:
     try:
-        answer = response.json()
-    except ValueError:
+        answer = json.loads(body_of(response))
+    except (ValueError, RecursionError, UnreadableBody):
         return None
     token = answer.get("token") if isinstance(answer, dict) else None
     return token if isinstance(token, str) and could_be_token(token) else None

@@ -49,6 +49,9 @@ class Troubles:
     counted: int = 0
     """Attempts used up."""
 
+    bad_answers: int = 0
+    """Of these, answers without a link that can be used."""
+
 
 class Gate:
     """For one event loop. `spread` gives numbers in [0, 1), so that clients do not march in step."""

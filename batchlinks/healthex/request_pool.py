@@ -30,6 +30,9 @@ from batchlinks.healthex.tokens import Token, Tokens
 from batchlinks.row_codes import ErrorCode
 
 _REFUSALS_IN_A_ROW = 5
+_WITHOUT_A_LINK = 5
+"""IDs that got nothing but answers without a link, from which on it is not HealthEx that answers."""
+
 _WORKERS = 16
 """At least so many IDs are at hand, whatever the calls in flight."""
 
@@ -47,6 +50,9 @@ class LinkApi(Protocol):
 
     async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:
         """A token for the key and secret."""
+
+    def distrust_connections(self) -> None:
+        """Make no further call on a connection that is open now: an answer came that was another patient's."""
 
 
 async def ask_all(
@@ -104,6 +110,8 @@ class _Requests:
         self._gate = Gate(concurrency=effort.concurrency, rate=effort.rate, patience_s=self._patience_s)
         self._tokens = Tokens(credentials, self._fetch_token)
         self._rejections = _Rejections(proven=effort.proven)
+        self._never_a_link = 0
+        """IDs so far whose every attempt was answered, and never with a link."""
         self._reason: Exception | None = None
         self._taken = 0
         self._exhausted = False
@@ -173,8 +181,11 @@ class _Requests:
             case Rejected(status):
                 rejected = NotLinked(external_id, ErrorCode.REJECTED_BY_HEALTHEX, {"status": status})
                 self._flush(self._rejections.add(status, rejected))
-            case BadAnswer(reason):
+            case BadAnswer(reason, looks):
                 self._record(NotLinked(external_id, ErrorCode.BAD_ANSWER, {"reason": reason}))
+                self._never_a_link += troubles.bad_answers == troubles.counted
+                if self._never_a_link >= _WITHOUT_A_LINK and not self._rejections.issued:
+                    raise _nobody_answers_with_links(self._never_a_link, looks)
             case Failed(reason):
                 self._gate.gave_up(troubles)
                 gaps: dict[str, object] = {"reason": reason, "attempts": troubles.counted}
@@ -226,6 +237,7 @@ class _Requests:
                     return answer
                 case BadAnswer():
                     troubles.counted += 1
+                    troubles.bad_answers += 1
                     self._gate.got_through(ticket, widen=self._rejections.issued)
                     return answer
                 case Failed():
@@ -342,6 +354,14 @@ def _last_answer(state: tenacity.RetryCallState) -> _Settled:
     assert state.outcome is not None  # noqa: S101 tenacity calls this after an attempt
     answer: _Settled = state.outcome.result()
     return answer
+
+
+def _nobody_answers_with_links(ids: int, looks: str) -> Unreachable:
+    return Unreachable(
+        f"{ids} patients in a row got answers without a link, and nobody got one (the latest: {looks}). Something between this "
+        "computer and HealthEx may be answering in its place, such as a sign-in page. Ask IT to look at it, then run the same "
+        "command again."
+    )
 
 
 class _Rejections:
