@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import email.utils
 import gzip
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import typing
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -539,6 +541,129 @@ def test_the_first_of_all_ids_has_no_other_patient_to_be_confused_with() -> None
         assert second == first
 
 
+def test_a_stranger_looks_like_the_id_and_is_another(server: RunningSimulator, client: Client) -> None:
+    for external_id in ("00417", "AB-1003.x", "7"):
+        server.script(external_id, ["stranger", "stranger"])
+        first, again = client.ask(external_id).link, client.ask(external_id).link
+        named = first.partition("?xid=")[2].rpartition(".")[0]
+        assert first == again
+        assert named != external_id
+        assert re.sub("[0-9]", "0", re.sub("[A-Z]", "A", re.sub("[a-z]", "a", named))) == re.sub(
+            "[0-9]", "0", re.sub("[A-Z]", "A", re.sub("[a-z]", "a", external_id))
+        )
+    assert server.links == {}
+
+
+def test_listed_ids_are_those_whose_links_are_answered_to_others() -> None:
+    with simulated(listed_share=1, listed_ids=frozenset({"900001", "900002"})) as (_, client):
+        named = {client.ask(str(number)).link.partition("?xid=")[2].partition(".")[0] for number in range(20)}
+        assert named == {"900001", "900002"}
+
+
+def test_two_calls_at_the_same_time_get_each_others_link() -> None:
+    with simulated(swapped_share=1, swap_wait_s=5) as (server, client), ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(client.ask, "1")
+        _until(lambda: server.in_flight == 1)
+        with contextlib.closing(Client(server)) as second:
+            assert "xid=1." in second.ask("2").link
+        assert "xid=2." in waiting.result(5).link
+    with simulated(swapped_share=1, swap_wait_s=0.01) as (_, client):
+        assert "xid=1." in client.ask("1").link
+
+
+@pytest.mark.parametrize(
+    ("spelling", "spelled"),
+    [("lower", "ab-0 07"), ("upper", "AB-0 07"), ("no-zeros", "Ab-0 7"), ("no-separators", "Ab007")],
+)
+def test_links_can_spell_an_id_otherwise(spelling: str, spelled: str) -> None:
+    with simulated(xid_spelling=spelling, xid_encoding="percent-twice") as (server, client):
+        server.script("1", [("link_of", "Ab-0 07")])
+        for external_id in ("Ab-0 07", "1"):
+            xid = client.ask(external_id).link.partition("?xid=")[2].rpartition(".")[0]
+            assert unquote(unquote(xid)) == spelled
+    with simulated(xid_spelling="lower", xid_spelled=0.5) as (_, client):
+        links = [client.ask(f"A{number}").link for number in range(40)]
+        assert 5 < sum("xid=a" in link for link in links) < 35
+    with simulated(xid_encoding="space") as (_, client):
+        assert "xid=a%20/b." in client.ask("a /b").link
+
+
+def test_every_so_many_th_call_can_meet_a_fault() -> None:
+    with simulated(nth_call=3, nth_fault="html") as (_, client):
+        assert [b"html" in client.ask(str(number)).body for number in range(6)] == [False, False, True] * 2
+
+
+@pytest.mark.parametrize("after_ms", [0, 30])
+def test_an_answer_can_come_twice_on_its_connection(after_ms: int) -> None:
+    with simulated(repeat_share=1, repeat_after_ms=after_ms) as (server, _):
+        sent = talk(server, "1", until=lambda heard: heard.count(b"xid=1.") == 2)
+        answers = sent.split(b"HTTP/1.1 ")[1:]
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "pattern"),
+    [
+        ("short_length", rb"HTTP/1.1 2.. .*Content-Length: (?!0)\d+\r\n\r\n.*xid=1\.[\w-]{43}"),
+        ("long_length", rb"HTTP/1.1 2.. .*Content-Length: \d+\r\n\r\n.*xid=1\.[\w-]{43}"),
+        ("chunk_garbage", rb"HTTP/1.1 2.. .*chunked\r\n\r\n.*xid=1\..*\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nX: "),
+        ("early_hints", rb"HTTP/1.1 103 .*HTTP/1.1 2.. .*xid=1\.[\w-]{43}"),
+        ("no_content", rb"HTTP/1.1 204 No Content\r\n\r\n.*xid=1\.[\w-]{43}"),
+        ("http10", rb"HTTP/1.0 2.. .*xid=1\.[\w-]{43}"),
+        ("garbage", rb"220 mail"),
+        ("endless", rb"HTTP/1.1 2.. .*x{100000}"),
+    ],
+)
+def test_an_answer_can_be_more_or_less_than_http_wants_it_to_be(
+    server: RunningSimulator, fault: str, pattern: bytes
+) -> None:
+    server.script("1", [fault])
+    talk(server, "1", until=lambda heard: re.search(pattern, heard, re.DOTALL) is not None)
+    assert server.statuses.total() == 1
+
+
+def test_an_answer_can_be_encoded_once_twice_or_in_name_only() -> None:
+    for encoding, decode in (
+        ("gzip", gzip.decompress),
+        ("deflate", zlib.decompress),
+        ("raw-deflate", lambda body: zlib.decompress(body, -15)),
+        ("gzip, gzip", lambda body: gzip.decompress(gzip.decompress(body))),
+        ("br", bytes),
+    ):
+        with simulated(encoded_share=1, content_encoding=encoding) as (_, client):
+            reply = client.ask("1")
+            assert reply.headers["Content-Encoding"] == encoding.removeprefix("raw-")
+            assert b"xid=1." in decode(reply.body)
+    with simulated(bomb_share=1, bomb_mb=64) as (_, client):
+        reply = client.ask("1")
+        assert len(reply.body) < 10_000
+        assert len(gzip.decompress(gzip.decompress(reply.body))) == 64 * 2**20
+
+
+def test_text_that_is_no_link_has_the_type_and_length_asked_for() -> None:
+    with simulated(no_link_share=1, no_link_type="image/png", no_link_length=7) as (_, client):
+        reply = client.ask("1")
+        assert (reply.headers["Content-Type"], reply.body) == ("image/png", b"xxxxxxx")
+    with simulated(late_share=1, late_s=0.05) as (_, client):
+        assert "xid=1." in client.ask("1").link
+
+
+def talk(server: RunningSimulator, external_id: str, *, until: Callable[[bytes], bool]) -> bytes:
+    """All that comes back on the connection of one link call, until enough of it is there."""
+    host, port = server.url.removeprefix("http://").split(":")
+    body = json.dumps({"externalId": external_id})
+    lines = {**JSON, "Host": host, "Authorization": f"Bearer {server.issue_token()}", "Content-Length": len(body)}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    heard = b""
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"POST /v1/projects/{PROJECT}/link HTTP/1.1\r\n{head}\r\n{body}".encode())
+        while not until(heard):
+            piece = connection.recv(65536)
+            assert piece, f"only {heard[:2000]!r} came"
+            heard += piece
+    return heard
+
+
 def test_ids_can_be_refused_by_list_and_by_pattern() -> None:
     with simulated(reject_ids=frozenset({"7"}), reject_pattern="9+", reject_status=404) as (_, client):
         ids = ["7", "77", "99", "98"]
@@ -558,7 +683,8 @@ def test_every_call_can_get_the_same_status() -> None:
 
 @pytest.mark.parametrize("fault", list(Fault))
 def test_every_fault_is_a_share(fault: Fault) -> None:
-    step, _ = FaultPlan(options_of({f"{fault}_share": 1.0})).step("00417", 1)
+    listed = {"listed_ids": frozenset({"900001"})}
+    step, _ = FaultPlan(options_of({f"{fault}_share": 1.0, **listed})).step("00417", 1)
     assert step != HONEST
     assert step == parse_step(str(fault)) or fault is Fault.SERVER_ERROR
 
@@ -808,8 +934,9 @@ def test_every_option_has_a_default_and_an_explanation() -> None:
 
 def test_no_secret_and_no_external_id_is_printed_or_an_argument() -> None:
     private = {option.name for option in dataclasses.fields(SimulatorOptions) if option.metadata["private"]}
-    assert private == {"api_secret", "reject_ids"}
-    assert "00417" not in repr(SimulatorOptions(api_secret="00417", reject_ids=frozenset({"00417"})))
+    assert private == {"api_secret", "reject_ids", "listed_ids"}
+    hidden = frozenset({"00417"})
+    assert "00417" not in repr(SimulatorOptions(api_secret="00417", reject_ids=hidden, listed_ids=hidden))
 
 
 def test_options_are_read_without_the_server() -> None:
@@ -831,6 +958,11 @@ def test_options_are_read_without_the_server() -> None:
         {"drop_share": 0.6, "hang_share": 0.5},
         {"reject_pattern": "("},
         {"die_after": -1},
+        {"listed_share": 0.1},
+        {"nth_call": 0},
+        {"nth_fault": "nothing"},
+        {"xid_spelled": 2},
+        {"projects": ("a,b",)},
         {"body_format": "xml"},
     ],
     ids=str,

@@ -19,6 +19,7 @@ def _option(default: object, sentence: str, unit: str = "", *, private: bool = F
 
 
 def _share(sentence: str) -> Any:
+    """A fault: its name is the option's without `_share`."""
     return _option(0.0, f"{sentence}, as a share of all calls", "0 to 1")
 
 
@@ -47,10 +48,15 @@ class SimulatorOptions:
     success_status: int = _option(200, "answer that carries a link", "HTTP status")
     body_format: Literal["json", "text"] = _option("json", "link as a quoted JSON string or as bare text")
     content_type: str | None = _option(None, "Content-Type of a link, whatever its format (default: as its format)")
-    xid_encoding: Literal["raw", "percent", "plus"] = _option(
+    xid_encoding: Literal["raw", "space", "percent", "percent-twice", "plus"] = _option(
         "raw",
-        "special characters in xid: as they stand, percent-encoded, or percent-encoded with + for a space",
+        "special characters in xid: as they stand, %20 for a space, all percent-encoded, percent-encoded twice, or once with "
+        "+ for a space",
     )
+    xid_spelling: Literal["exact", "lower", "upper", "no-zeros", "no-separators"] = _option(
+        "exact", "how links, right and wrong, spell an ID"
+    )
+    xid_spelled: float = _option(1.0, "links that spell it so, the others exactly, as a share of all links", "0 to 1")
     fresh_links: bool = _option(False, "a second call for the same ID gets a new link instead of the same")
 
     # How long it takes, and how much it takes.
@@ -90,6 +96,42 @@ class SimulatorOptions:
     same_link_share: float = _share("one and the same link, which names nobody")
     unnamed_share: float = _share("a link of its own whose xid does not name the ID")
     short_xid_share: float = _share("a link whose xid lacks the last character of the ID")
+    stranger_share: float = _share("the link of an ID of the same form for which nobody asked")
+    listed_share: float = _share("the link of one of the listed IDs")
+    listed_ids: frozenset[str] = _option(frozenset(), "external IDs whose links are answered to others", private=True)
+    swapped_share: float = _share("two calls of these at the same time get each other's link")
+    swap_wait_s: float = _option(1.0, "how long the first of two such calls waits for the second", "seconds")
+
+    # More than one answer, or a late one.
+    repeat_share: float = _share("the answer, and once more the same on the same connection")
+    repeat_after_ms: float = _option(
+        0.0, "how long after the answer it comes again; 0: in one piece with it", "milliseconds"
+    )
+    late_share: float = _share("an answer that comes late")
+    late_s: float = _option(60.0, "how late a late answer comes", "seconds")
+
+    # Answers that no client should take for what they seem.
+    no_link_share: float = _share("text that is no link, with the success status")
+    no_link_type: str = _option("text/html", "Content-Type of text that is no link")
+    no_link_length: int = _option(512, "length of text that is no link", "bytes")
+    encoded_share: float = _share("a link in the encoding that content-encoding names")
+    content_encoding: Literal["gzip", "deflate", "raw-deflate", "gzip, gzip", "br", "zstd"] = _option(
+        "gzip", "encoding of encoded answers; br and zstd are only said"
+    )
+    bomb_share: float = _share("a small answer, compressed twice, that would fill the memory")
+    bomb_mb: int = _option(1024, "what such an answer would inflate to", "megabytes")
+    endless_share: float = _share("an answer without end")
+    garbage_share: float = _share("bytes that are no HTTP, then the end of the connection")
+    short_length_share: float = _share("a Content-Length that is less than the body's, on a connection that is kept")
+    long_length_share: float = _share("a Content-Length that is more than the body's, on a connection that is kept")
+    chunk_garbage_share: float = _share("an answer in chunks with bytes behind its end")
+    early_hints_share: float = _share("103 before the answer")
+    no_content_share: float = _share("204 with a body")
+    http10_share: float = _share("an answer of HTTP/1.0, whose end is that of the connection")
+
+    # One fault again and again, whatever the seed.
+    nth_call: int | None = _option(None, "every so many-th link call meets nth-fault", "calls")
+    nth_fault: str = _option("stranger", "the fault of every nth-call: a share's name without -share")
 
     # IDs that are refused, whatever the attempt.
     reject_ids: frozenset[str] = _option(frozenset(), "external IDs that are refused", private=True)
@@ -124,17 +166,22 @@ class SimulatorOptions:
                 _check_status(name, getattr(self, name))
         if not 200 <= self.success_status <= 299:
             raise SettingsError("success_status must be between 200 and 299.")
-        for name in ("latency_ms", "jitter_ms", "token_latency_ms", "retry_after_s", "token_dies_after_s"):
+        for name in _AT_LEAST_0:
             _check_at_least(name, getattr(self, name), 0)
-        for name in ("die_after", "token_dies_after_calls"):
-            _check_at_least(name, getattr(self, name), 0)
-        for name in ("burst", "in_flight_limit", "revoke_tokens_at_call"):
+        for name in _AT_LEAST_1:
             _check_at_least(name, getattr(self, name), 1)
+        for name in ("projects", "inactive_projects"):
+            _check_projects(name, getattr(self, name))
         if self.rate is not None and not self.rate > 0:
             raise SettingsError("rate must be more than 0 calls a second.")
-        if not 0 <= self.retry_after_share <= 1:
-            raise SettingsError("retry_after_share must be between 0 and 1.")
+        for name in ("retry_after_share", "xid_spelled"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"{name} must be between 0 and 1.")
+        if (self.listed_share or (self.nth_call and self.nth_fault == "listed")) and not self.listed_ids:
+            raise SettingsError("listed_share and nth_fault listed need listed_ids.")
         shares = self.fault_shares()
+        if self.nth_fault not in shares:
+            raise SettingsError(f"nth_fault must be one of {', '.join(shares)}.")
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise SettingsError(f"{name}{SHARE_SUFFIX} must be between 0 and 1.")
@@ -154,6 +201,18 @@ class SimulatorOptions:
             for option in fields(self)
             if option.name.endswith(SHARE_SUFFIX) and option.name != "retry_after_share"
         }
+
+
+_AT_LEAST_0 = (
+    "latency_ms", "jitter_ms", "token_latency_ms", "retry_after_s", "token_dies_after_s", "swap_wait_s", "repeat_after_ms",
+    "late_s", "no_link_length", "die_after", "token_dies_after_calls",
+)  # fmt: skip
+_AT_LEAST_1 = ("burst", "in_flight_limit", "revoke_tokens_at_call", "bomb_mb", "nth_call")
+
+
+def _check_projects(name: str, projects: tuple[str, ...]) -> None:
+    if any("," in project for project in projects):
+        raise SettingsError(f"{name} takes one project each time: give the option once for each, without commas.")
 
 
 def _check_status(name: str, status: int) -> None:

@@ -37,6 +37,22 @@ class Fault(StrEnum):
     SAME_LINK = "same_link"
     UNNAMED = "unnamed"
     SHORT_XID = "short_xid"
+    STRANGER = "stranger"
+    LISTED = "listed"
+    SWAPPED = "swapped"
+    REPEAT = "repeat"
+    LATE = "late"
+    NO_LINK = "no_link"
+    ENCODED = "encoded"
+    BOMB = "bomb"
+    ENDLESS = "endless"
+    GARBAGE = "garbage"
+    SHORT_LENGTH = "short_length"
+    LONG_LENGTH = "long_length"
+    CHUNK_GARBAGE = "chunk_garbage"
+    EARLY_HINTS = "early_hints"
+    NO_CONTENT = "no_content"
+    HTTP10 = "http10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,9 @@ _LINK_FAULTS = frozenset(
         Fault.SAME_LINK,
         Fault.UNNAMED,
         Fault.SHORT_XID,
+        Fault.STRANGER,
+        Fault.LISTED,
+        Fault.SWAPPED,
     }
 )
 _STATUS_OF = {
@@ -129,7 +148,7 @@ def parse_step(item: ScriptItem) -> Step:
         case int(code) if code in _STATUSES:
             return Status(code)
         case str(name) if name in set(Fault):
-            return _step_of(Fault(name), variant=0.0)
+            return step_of(Fault(name))
         case ("status", int(code)) if code in _STATUSES:
             return Status(code)
         case ("status", int(code), dict(headers)) if code in _STATUSES:
@@ -153,7 +172,8 @@ def carries_link(step: Step) -> bool:
     return isinstance(step, LinkOf) or (isinstance(step, Fault) and step in _LINK_FAULTS)
 
 
-def _step_of(fault: Fault, *, variant: float) -> Step:
+def step_of(fault: Fault, *, variant: float = 0.0) -> Step:
+    """What the server does for a fault; `variant`, in [0, 1), picks one where there are several."""
     if fault is Fault.SERVER_ERROR:
         return SERVER_ERRORS[int(variant * len(SERVER_ERRORS))]
     return _STATUS_OF.get(fault, fault)
@@ -188,7 +208,7 @@ class FaultPlan:
         at = bisect_right(self._bounds, which)
         if at == len(self._bounds):
             return HONEST, wait_s
-        return _step_of(self._faults[at], variant=variant), wait_s
+        return step_of(self._faults[at], variant=variant), wait_s
 
 
 class TokenBucket:

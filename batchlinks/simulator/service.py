@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
+from batchlinks.simulator import http_answers
 from batchlinks.simulator.behavior import SimulatorOptions
 from batchlinks.simulator.faults import (
     HONEST,
@@ -33,6 +34,7 @@ from batchlinks.simulator.faults import (
     TokenBucket,
     draw,
     retry_after,
+    step_of,
 )
 from batchlinks.simulator.http_answers import HTML, JSON, LOGIN_PAGE, TEXT, CutOff, answer, problem, truncated
 from batchlinks.simulator.link_maker import LinkMaker
@@ -99,6 +101,10 @@ class Service:
         self._started_at = clock()
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._latest_ids: dict[str, tuple[str, str]] = {}
+        self._to_swap: tuple[str, asyncio.Future[str]] | None = None
+        """Of the first of two calls that get each other's link: its ID, and where it waits for the other's."""
+        self._performed = 0
+        """Link calls so far that met the faults."""
         self.tokens = TokenIssuer(options.api_secret, clock)
         self.scripts: dict[str, deque[Step]] = {}
         self.token_script: deque[Step] = deque()
@@ -126,7 +132,7 @@ class Service:
     def _take(self, options: SimulatorOptions) -> None:
         self.options = options
         self._plan = FaultPlan(options)
-        self._maker = LinkMaker(options.link_host, options.xid_encoding, seed=options.seed)
+        self._maker = LinkMaker(options)
         self._counts_attempts = self._record or self._plan.depends_on_attempt or options.fresh_links
         self._rejects = None if options.reject_pattern is None else re.compile(options.reject_pattern)
         self._is_active = dict.fromkeys(options.inactive_projects, False) | dict.fromkeys(options.projects, True)
@@ -245,9 +251,7 @@ class Service:
         script = self.scripts.get(external_id)
         if script:
             attempt = self._next_attempt(asked.project, external_id)
-            return await self._perform(
-                script.popleft(), partial(self._link_answer, asked.project, external_id, attempt)
-            )
+            return await self._answer_link(asked.project, external_id, attempt, script.popleft())
         refusal = self._refusal()
         if refusal is not None:
             return refusal
@@ -255,9 +259,31 @@ class Service:
         step, wait_s = self._step(external_id, attempt)
         if wait_s:
             await asyncio.sleep(wait_s)
+        return await self._answer_link(asked.project, external_id, attempt, step)
+
+    async def _answer_link(self, project: str, external_id: str, attempt: int, step: Step) -> web.Response:
         if step is HONEST:
-            return self._link_answer(asked.project, external_id, attempt, HONEST)
-        return await self._perform(step, partial(self._link_answer, asked.project, external_id, attempt))
+            return self._link_answer(project, external_id, attempt, HONEST)
+        if step is Fault.SWAPPED:
+            step = await self._swap(external_id)
+        return await self._perform(step, partial(self._link_answer, project, external_id, attempt))
+
+    async def _swap(self, external_id: str) -> Step:
+        """The link of another such call, which gets this one's; the right one where none comes in time."""
+        if self._to_swap is not None:
+            (other_id, waiting), self._to_swap = self._to_swap, None
+            waiting.set_result(external_id)
+            return LinkOf(other_id)
+        waiting = asyncio.get_running_loop().create_future()
+        self._to_swap = mine = external_id, waiting
+        try:
+            async with asyncio.timeout(self.options.swap_wait_s):
+                return LinkOf(await waiting)
+        except TimeoutError:
+            return HONEST
+        finally:
+            if self._to_swap is mine:
+                self._to_swap = None
 
     def _check_link_call(self, asked: _LinkCall) -> str:
         """The external ID of a call that is as the documentation says."""
@@ -302,6 +328,9 @@ class Service:
     def _step(self, external_id: str, attempt: int) -> tuple[Step, float]:
         options = self.options
         step, wait_s = self._plan.step(external_id, attempt)
+        self._performed += 1
+        if options.nth_call is not None and self._performed % options.nth_call == 0:
+            step = step_of(Fault(options.nth_fault))
         if options.every_status is not None:
             step = Status(options.every_status)
         elif external_id in options.reject_ids or (self._rejects and self._rejects.fullmatch(external_id)):
@@ -334,8 +363,44 @@ class Service:
                 return answer(200, LOGIN_PAGE, HTML)
             case Fault.EMPTY:
                 return answer(self.options.success_status, "")
+            case Fault():
+                return await self._perform_oddly(step, make)
             case _:
                 return make(step)
+
+    async def _perform_oddly(self, fault: Fault, make: Callable[[Answer], web.Response]) -> web.Response:
+        """An answer that is more or less than HTTP wants it to be."""
+        options = self.options
+        match fault:
+            case Fault.REPEAT:
+                return http_answers.repeated(make(HONEST), options.repeat_after_ms / 1000)
+            case Fault.LATE:
+                await asyncio.sleep(options.late_s)
+                return make(HONEST)
+            case Fault.NO_LINK:
+                return answer(options.success_status, "x" * options.no_link_length, options.no_link_type)
+            case Fault.ENCODED:
+                return http_answers.encoded(make(HONEST), options.content_encoding)
+            case Fault.BOMB:
+                return http_answers.bomb(options.success_status, options.bomb_mb)
+            case Fault.ENDLESS:
+                return http_answers.endless(options.success_status)
+            case Fault.GARBAGE:
+                return http_answers.garbage()
+            case Fault.SHORT_LENGTH:
+                return http_answers.of_wrong_length(make(Fault.TRUNCATE), -20)
+            case Fault.LONG_LENGTH:
+                return http_answers.of_wrong_length(make(Fault.TRUNCATE), 20)
+            case Fault.CHUNK_GARBAGE:
+                return http_answers.in_chunks_with_garbage(make(HONEST))
+            case Fault.EARLY_HINTS:
+                return http_answers.after_early_hints(make(HONEST))
+            case Fault.NO_CONTENT:
+                return http_answers.no_content(make(Fault.TRUNCATE))
+            case Fault.HTTP10:
+                return http_answers.of_http10(make(HONEST))
+            case _:
+                return make(fault)
 
     async def _hang(self) -> CutOff:
         """Until the server stops, or aiohttp cancels this because the caller has gone."""
@@ -374,6 +439,10 @@ class Service:
                 return self._maker.unnamed(project, external_id)
             case Fault.SHORT_XID:
                 return self._maker.short_xid(project, external_id)
+            case Fault.STRANGER:
+                return self._maker.stranger(project, external_id)
+            case Fault.LISTED:
+                return self._maker.listed(project, external_id)
             case _:
                 raise ValueError(f"{step} is not a link")
 
