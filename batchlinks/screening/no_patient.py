@@ -68,10 +68,12 @@ def _labelled(rows: Rows) -> Mask:
 
 
 def _trailers(rows: Rows) -> Mask:
-    """`TRAILER45`, alone in the last row."""
-    found = strangers(rows) & ~rows.names_somebody
-    last = np.flatnonzero(rows.filled)[-1:]
-    found[: last[0] if len(last) else 0] = False
-    for position in np.flatnonzero(found).tolist():
-        found[position] = is_trailer(rows.ids.iloc[position])
+    """`TRAILER45`, alone in the last row; or `T00045` there with 45 rows above, even if IDs are made like that."""
+    found = rows.sparse & rows.readable & ~rows.names_somebody
+    last = len(rows) - 1
+    found[:last] = False
+    if found[last:].any():
+        text = rows.ids.iloc[last]
+        counts = not text.isdigit() and _counts(rows.ids.iloc[last:])[0] == last
+        found[last] = counts or (is_trailer(text) and strangers(rows)[last])
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from batchlinks.screening.footers import FOOTER_WORDS, header_key, is_total_label
+from batchlinks.screening.footers import FOOTER_WORDS, header_key, is_plain_total, is_total_label
 from batchlinks.screening.frames import series, true
 from batchlinks.screening.result import Mask, Positions
 from batchlinks.screening.rows import Refusals, Rows
@@ -27,7 +27,9 @@ def find_odd_shapes(rows: Rows) -> Refusals:
 # --- more than an ID in its cell ------------------------------------------------------------------------------
 
 _HEADER_WORDS = frozenset("mrn id ids no nr num number patient patientid memberid member pt record chart".split())
-_BEFORE_AN_ID = re.compile(r"([A-Za-z][A-Za-z .]*?)[\s:#.=_-]*(?=[0-9]|[A-Za-z]{1,3}[0-9])")
+_BEFORE_AN_ID = re.compile(
+    r"([A-Za-z]+)[\s:#.=_-]*[0-9]|([A-Za-z][A-Za-z .]*?)[\s:#.=_-]+[A-Za-z]{0,3}[0-9]"  # MRN123, MRN: A123
+)
 _CODE = re.compile(r"[A-Z]{1,6}")
 
 
@@ -90,7 +92,8 @@ def _words_of_header(rows: Rows) -> frozenset[str]:
 
 def _begins_with(text: str, words: frozenset[str]) -> bool:
     found = _BEFORE_AN_ID.match(text)
-    return found is not None and all(word.lower() in words for word in re.findall(r"[A-Za-z]+", found[1]))
+    said = found and (found[1] or found[2])
+    return bool(said) and all(word.lower() in words for word in re.findall(r"[A-Za-z]+", said or ""))
 
 
 # --- rows that are not like a patient's -----------------------------------------------------------------------
@@ -159,15 +162,16 @@ def _runs(rows: Mask) -> tuple[Positions, Positions]:
 
 
 def _labelled(rows: Rows) -> Mask:
-    """Sparse rows that name nobody and have a total's words beside the ID."""
+    """Sparse rows that name nobody and have a total's words beside the ID. Where a name stands, only those that are no name."""
     found = np.zeros(len(rows), dtype=bool)
     perhaps = rows.sparse & rows.readable & ~rows.names_somebody
     if perhaps.any():
         for index in set(range(len(rows.table.headers))) - set(rows.column.parts):
+            is_label = is_plain_total if index == rows.identity.last_name else is_total_label
             texts = series(rows.table.column(index))[perhaps]
             texts = texts[true(texts.str.contains(FOOTER_WORDS))]
             for position, text in zip(texts.index.tolist(), texts, strict=True):
-                found[position] |= is_total_label(text)
+                found[position] |= is_label(text)
     return found
 
 

@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from batchlinks.storage.address import Address
 from batchlinks.storage.folder import Entry, folder_mode
 from batchlinks.storage.ssh import NoConnection, connect
-from batchlinks.storage.store import CHUNK, FailureKind, Listing, Store, StorageFailure, clock_ahead_s, opened
+from batchlinks.storage.store import CHUNK, FailureKind, Listing, StorageFailure, Store, clock_ahead_s, opened
 from batchlinks.storage.temporary_names import is_abandoned, temporary_name
 
 _ANSWER_S = 60.0
