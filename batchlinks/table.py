@@ -32,6 +32,39 @@ class CellKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ListProfile:
+    """How the IDs of a list usually look."""
+
+    usual_length: int | None = None
+    """Digits that nearly all of its all-digit IDs have; None where there is no such number."""
+
+    shapes: tuple[str, ...] = ()
+    """How its IDs are made, a digit as 9 and a letter as a: `MGH:9999999`. Empty where that tells nothing."""
+
+    list_sha256: str = ""
+    """Of the list's file, in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierVerdict:
+    """What an error report says of one of its rows."""
+
+    code: ErrorCode | None
+    """None for a row that was added by hand."""
+
+    gaps: Mapping[str, object] = field(default_factory=dict)
+    """What stood in the gaps of the code's sentence."""
+
+    id_digest: str | None = None
+    """Stands for what the ID cell held; None where the report does not tell (versions 0.1 and 0.2)."""
+
+    group_size: int = 0
+    """How many rows of the report were refused because of each other; 0 where it was this one alone."""
+
+    profile: ListProfile = ListProfile()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """The rows below the header of one table of one sheet; blank rows are left out.
 
@@ -65,9 +98,8 @@ class Table:
     is_error_report: bool = False
     """Whether these are the refused rows of an earlier run, fixed or not, handed in again."""
 
-    refused_before: Mapping[int, tuple[ErrorCode, Mapping[str, int]]] = field(default_factory=dict)
-    """Of an error report: position -> code and the numbers in its sentence, for refusals that only the whole roster or an
-    option of that run could tell."""
+    earlier: Mapping[int, EarlierVerdict] = field(default_factory=dict)
+    """Of an error report: position -> what it says of the row."""
 
     sheet: str | None = None
     header_row: int = 0

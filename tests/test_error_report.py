@@ -1,6 +1,9 @@
 """An error report that is handed in again as it is sends nobody: what was refused stays refused until it is fixed."""
 
 import datetime
+import hashlib
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,7 +60,7 @@ def test_a_short_id_that_was_typed_in_full_is_sent(
     book = openpyxl.load_workbook(report)
     for row in book["Errors"].iter_rows(min_row=2):
         if row[1].value == "lost_zeros":
-            row[4].value = "00002001"
+            row[6].value = "00002001"
     fixed = report.with_name("fixed.xlsx")
     book.save(fixed)
 
@@ -165,3 +168,205 @@ def test_the_cells_to_look_at_are_coloured_and_no_other(command: Callable[..., E
     }
     assert sheet.auto_filter.ref == sheet.dimensions
     assert sheet.cell(1, 2).value == "error_code"  # what it is sorted and filtered by
+
+
+# --- handed in again --------------------------------------------------------------------------------------------------
+
+ROSTER = ["MRN,First Name,DOB", *(f"{10_000_000 + row},Ann{row},1980-01-05" for row in range(30))]
+
+
+@pytest.fixture
+def fix(tmp_path: Path) -> Callable[..., Path]:
+    """Types IDs into the error report of `patients.csv`, by the row of the list, and saves it under another name."""
+
+    def type_in(ids: dict[int, str], report: str = "patients.errors.xlsx") -> Path:
+        book = openpyxl.load_workbook(tmp_path / report)
+        sheet = book["Errors"]
+        headers = [str(cell.value) for cell in sheet[1]]
+        for row in sheet.iter_rows(min_row=2):
+            if (number := int(str(row[headers.index("error_row")].value))) in ids:
+                row[headers.index("MRN")].value = ids[number]
+        book.save(tmp_path / "fixed.xlsx")
+        return tmp_path / "fixed.xlsx"
+
+    return type_in
+
+
+def roster(folder: Path, *rows: str) -> Path:
+    (folder / "patients.csv").write_text("\n".join([*ROSTER, *rows]) + "\n", encoding="utf-8")
+    return folder / "patients.csv"
+
+
+def test_the_report_has_the_columns_that_the_contract_names(command: Callable[..., Ended], tmp_path: Path) -> None:
+    command("check", roster(tmp_path, "414402,Bob,1990-01-01", "N/A,Cy,1991-01-01"))
+
+    rows = results.errors(tmp_path / "patients.check.xlsx")
+
+    assert list(rows[0]) == [
+        "error_row", "error_code", "error_action", "error_message", "error_cells", "screened_as", "MRN", "First Name", "DOB",
+    ]  # fmt: skip
+    assert [(row["error_code"], row["error_action"], row["error_cells"]) for row in rows] == [
+        ("lost_zeros", "fix the row", "MRN"),
+        ("placeholder_id", "fix the row", "MRN"),
+    ]
+    told = json.loads(rows[0]["screened_as"])
+    assert (told["usual_length"], told["shapes"]) == (8, ["99999999"])
+    assert told["list_sha256"] == hashlib.sha256((tmp_path / "patients.csv").read_bytes()).hexdigest()
+
+
+def test_a_workbook_names_its_cells_as_a_spreadsheet_shows_them(command: Callable[..., Ended], tmp_path: Path) -> None:
+    with xlsxwriter.Workbook(tmp_path / "patients.xlsx") as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(2, 1, ["Clinic", "MRN", "First Name", "DOB"])
+        sheet.write_row(3, 1, ["North", "N/A", "Ann", "1980-01-05"])
+        sheet.write_row(4, 1, ["North", "1001", "Bob", "1980-01-05"])
+        sheet.write_row(5, 1, ["North", "1001", "Bob", "1990-01-05"])
+
+    command("check", tmp_path / "patients.xlsx")
+
+    rows = results.errors(tmp_path / "patients.check.xlsx")
+    assert [(row["error_row"], row["error_cells"]) for row in rows] == [("5", "C5, E5"), ("6", "C6, E6"), ("4", "C4")]
+
+
+def test_a_report_that_nobody_has_touched_keeps_every_code(
+    command: Callable[..., Ended], healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    (tmp_path / "out.txt").write_text("10000003\n", encoding="utf-8")
+    rows = [
+        "414402,Bob,1990-01-01", "TRAILER2,,", "MRN,First Name,DOB", "10000007,Zoe,1999-09-09", "N/A,Cy,1991-01-01",
+        "ab-1,Di,1992-01-01", "AB-1,Ed,1993-01-01",
+    ]  # fmt: skip
+    command("check", roster(tmp_path, *rows), "--exclude", tmp_path / "out.txt")
+    first = results.codes(tmp_path / "patients.check.xlsx")
+
+    command("run", tmp_path / "patients.check.xlsx")
+    command("run", tmp_path / "patients.check.errors.xlsx")
+
+    assert healthex.link_calls == 0
+    assert results.codes(tmp_path / "patients.check.errors.xlsx") == first
+    assert results.codes(tmp_path / "patients.check.errors.errors.xlsx") == first
+    assert {"excluded", "lost_zeros", "conflicting_id", "not_a_patient"} <= set(first.values())
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [("0414402", "lost_zeros"), ("41234", "lost_zeros"), ("414402", "lost_zeros"), ("00414402", None)],
+)
+def test_a_half_fixed_id_is_refused_as_it_would_be_in_the_list(
+    command: Callable[..., Ended],
+    healthex: RunningSimulator,
+    fix: Callable[..., Path],
+    tmp_path: Path,
+    typed: str,
+    code: str,
+) -> None:
+    command("run", roster(tmp_path, "414402,Bob,1990-01-01", "N/A,Cy,1991-01-01"))
+
+    command("run", fix({32: typed, 33: "00417640"}))
+
+    left = results.codes(tmp_path / "fixed.errors.xlsx")
+    assert left == ({32: code} if code else {})
+    assert ("00414402" in healthex.links) == (code is None)
+
+
+def test_whoever_is_given_an_id_that_has_a_link_is_named(
+    command: Callable[..., Ended], healthex: RunningSimulator, fix: Callable[..., Path], tmp_path: Path
+) -> None:
+    command("run", roster(tmp_path, "N/A,Hugo,1990-01-01", "unknown,Ida,1991-01-01"))
+
+    ended = command("run", fix({32: "10000000", 33: "10000099"}))
+
+    assert "1 corrected row has an ID that already has a link" in ended.err
+    assert ": row 32." in ended.err
+    assert results.summary(tmp_path / "fixed.summary.json")["warnings"] == {"had_a_link": 1}
+    assert healthex.links["10000099"]
+
+
+def test_one_of_two_people_with_one_id_can_be_given_the_right_one(
+    command: Callable[..., Ended], healthex: RunningSimulator, fix: Callable[..., Path], tmp_path: Path
+) -> None:
+    command("run", roster(tmp_path, "20000001,Bob,1990-01-01", "20000001,Cy,1991-01-01"))
+
+    command("run", fix({33: "20000002"}))
+
+    assert {"20000001", "20000002"} <= set(healthex.links)
+
+
+def test_whoever_is_left_of_two_people_with_one_id_stays_in_doubt(
+    command: Callable[..., Ended], healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    command("run", roster(tmp_path, "20000001,Bob,1990-01-01", "20000001,Cy,1991-01-01"))
+    book = openpyxl.load_workbook(tmp_path / "patients.errors.xlsx")
+    book["Errors"].delete_rows(3)
+    book.save(tmp_path / "fixed.xlsx")
+
+    command("run", tmp_path / "fixed.xlsx")
+
+    assert results.codes(tmp_path / "fixed.errors.xlsx") == {32: "conflicting_id"}
+    assert "20000001" not in healthex.links
+
+
+OLD = "error_row,error_code,error_action,error_message,MRN,First Name"
+LOST = "The patient ID has 6 digits, almost all others have 8: it has probably lost its leading zeros. Type it in full as text."
+
+
+def test_a_report_of_an_older_version_is_not_believed_where_it_cannot_tell(
+    command: Callable[..., Ended], healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    rows = [
+        f'11,lost_zeros,fix the row,"{LOST}",0414402,Finn', f'34,lost_zeros,fix the row,"{LOST}",00417640,Xenia',
+        "17,placeholder_id,fix the row,The patient ID is a placeholder.,41234,Lena",
+        "18,placeholder_id,fix the row,The patient ID is a placeholder.,00418000,Mia",
+        "5,excluded,fix the row,This patient is on your list.,00410001,Ann", "61,not_a_patient,fix the row,It looks so.,45,",
+    ]  # fmt: skip
+    (tmp_path / "old.csv").write_text("\n".join([OLD, *rows]) + "\n", encoding="utf-8")
+
+    ended = command("run", tmp_path / "old.csv")
+
+    assert results.codes(tmp_path / "old.errors.xlsx") == {
+        11: "lost_zeros", 17: "lost_zeros", 5: "excluded", 61: "not_a_patient",
+    }  # fmt: skip
+    assert set(healthex.links) == {"00417640", "00418000"}
+    assert "3 rows of this error report stay refused, because a version before 0.3 wrote it" in ended.err
+
+
+@pytest.mark.parametrize(
+    "told", ["", "{", "[]", '{"usual_length":"8","shapes":7,"id":5,"gaps":[],"of":"x"}', "null", "[" * 9_999]
+)
+def test_what_somebody_made_of_the_column_for_programs_breaks_nothing(
+    command: Callable[..., Ended], healthex: RunningSimulator, tmp_path: Path, told: str
+) -> None:
+    command("check", roster(tmp_path, "414402,Bob,1990-01-01", "20000001,Bob,1990-01-01", "20000001,Cy,1991-01-01"))
+    book = openpyxl.load_workbook(tmp_path / "patients.check.xlsx")
+    for row in book["Errors"].iter_rows(min_row=2):
+        row[5].value = told
+    book.save(tmp_path / "fixed.xlsx")
+
+    command("run", tmp_path / "fixed.xlsx")
+
+    assert results.codes(tmp_path / "fixed.errors.xlsx") == {
+        32: "lost_zeros",
+        33: "conflicting_id",
+        34: "conflicting_id",
+    }
+    assert healthex.link_calls == 0
+
+
+@pytest.mark.needs("soffice")
+@pytest.mark.parametrize("form", ["ods", "xlsx", "csv"])
+def test_a_report_that_went_through_libreoffice_is_judged_as_before(
+    command: Callable[..., Ended], healthex: RunningSimulator, fix: Callable[..., Path], tmp_path: Path, form: str
+) -> None:
+    command("run", roster(tmp_path, "414402,Bob,1990-01-01", "N/A,Cy,1991-01-01", "TRAILER2,,"))
+    fix({32: "0414402", 33: "00417640"})
+
+    subprocess.run(
+        ["soffice", f"-env:UserInstallation=file://{tmp_path}/office", "--headless", "--convert-to", form, "--outdir",
+         tmp_path / form, tmp_path / "fixed.xlsx"],
+        check=True, capture_output=True, timeout=100,
+    )  # fmt: skip
+    command("run", tmp_path / form / f"fixed.{form}")
+
+    left = results.codes(tmp_path / form / "fixed.errors.xlsx")
+    assert (left[32], left.get(34)) == ("lost_zeros", "not_a_patient")
+    assert "00417640" in healthex.links

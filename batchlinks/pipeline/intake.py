@@ -4,6 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from batchlinks.advice import COMMAND, Advice
 from batchlinks.columns.id_column import IdColumn, choose_id_column
 from batchlinks.config.secrets import RESULT_PASSWORD, read_secret
@@ -17,6 +20,7 @@ from batchlinks.roster.id_list import read_id_list
 from batchlinks.roster.read import MAX_FILE_BYTES, read_roster
 from batchlinks.roster.source import ReadOptions, RosterBytes
 from batchlinks.row_codes import ErrorCode, WarningCode
+from batchlinks.screening.earlier import corrected, keep_earlier_verdicts
 from batchlinks.screening.result import Rules, Screened, in_words
 from batchlinks.storage.opening import is_address
 from batchlinks.table import Table
@@ -90,7 +94,30 @@ def screened_by(settings: RunSettings, table: Table, column: IdColumn, *, withdr
     )
     from batchlinks.screening.screen import screen  # with pandas, which is imported while the roster is read
 
-    return screen(table, column, rules)
+    screened = screen(table, column, rules)
+    lifted = {code for option, codes in _MADE_VOID.items() if getattr(settings, option, None) for code in codes}
+    keep_earlier_verdicts(screened, table, column, lifted)
+    return screened
+
+
+_MADE_VOID: Mapping[str, tuple[ErrorCode, ...]] = {
+    "any_length": (ErrorCode.LOST_ZEROS,),
+    "id_width": (ErrorCode.LOST_ZEROS,),
+    "id_pattern": (ErrorCode.NO_DIGIT, ErrorCode.PATTERN_MISMATCH),
+    "any_shape": (ErrorCode.ODD_SHAPE,),
+    "exact_ids": (ErrorCode.AMBIGUOUS_ID,),
+}
+"""Option -> codes of an error report that do not hold any more where the option says so."""
+
+
+def warn_of_links_before(screened: Screened, table: Table, column: IdColumn, known: pa.Table) -> None:
+    """Corrected rows whose ID already has a link: it may be another patient's. `known` is what the ledger says."""
+    typed = corrected(table, column) & screened.sendable
+    if typed.any():
+        had: pa.Array = pc.is_in(screened.ids, value_set=known.column("external_id").combine_chunks())
+        rows = table.row_numbers[typed & had.to_numpy(zero_copy_only=False)].tolist()
+        if rows:
+            screened.warnings[WarningCode.HAD_A_LINK] = sorted(rows)
 
 
 def _excluded(settings: RunSettings) -> frozenset[str]:

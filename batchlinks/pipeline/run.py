@@ -26,7 +26,7 @@ from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
-from batchlinks.pipeline.intake import Source, read, screened_by, tell_warnings
+from batchlinks.pipeline.intake import Source, read, screened_by, tell_warnings, warn_of_links_before
 from batchlinks.pipeline.requests import Asked, ask, require_means
 from batchlinks.pipeline.verification import judged, refuse_unanswered
 from batchlinks.progress import Progress, Silent
@@ -44,6 +44,7 @@ from batchlinks.results.reports import (
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx.sheet import MAX_ROWS, Sheet
 from batchlinks.row_codes import WarningCode
+from batchlinks.screening.earlier import profile_of
 from batchlinks.screening.result import Screened
 from batchlinks.signals import Interruption
 from batchlinks.table import Table
@@ -151,6 +152,7 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                 ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=files.unfinished_runs())
                 known = ledger.links_for(wanted)
                 to_send = _missing(wanted, known)
+                warn_of_links_before(screened, table, column, known)
                 release_unused_memory()
                 _warn_of_other_projects(screened, table, ledger.in_other_projects(to_send))
                 tell_warnings(screened)
@@ -182,7 +184,7 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                 del known, links, assignment  # the results have what is needed of them
                 release_unused_memory()
                 refused = refused_rows(table, screened)
-                sheets |= _error_sheets(table, column, screened, refused, staff)
+                sheets |= _error_sheets(table, column, screened, refused, staff, settings)
                 published = files.publish(summary, sheets, _split_values(table, staff, handed_out))
                 around.deliver(published)
                 ledger.settle(first_time, all_asked=asked.stopped_by is None)
@@ -216,7 +218,7 @@ def _check(summary: Summary, source: Source, settings: RunSettings, around: Surr
         tell_warnings(screened)
         _count(summary, table, screened, linked=screened.sendable)
         refused = refused_rows(table, screened)
-        sheets = _error_sheets(table, column, screened, refused, staff)
+        sheets = _error_sheets(table, column, screened, refused, staff, settings)
         published = files.publish(summary, sheets)
     audit.append(data_folder(around.environment), summary, user=around.user)
     files.finish()
@@ -416,9 +418,15 @@ def _split_values(table: Table, staff: Handout, rows: npt.NDArray[np.bool_]) -> 
 
 
 def _error_sheets(
-    table: Table, column: IdColumn, screened: Screened, refused: Sequence[Refused], staff: Handout
+    table: Table,
+    column: IdColumn,
+    screened: Screened,
+    refused: Sequence[Refused],
+    staff: Handout,
+    settings: RunSettings,
 ) -> dict[str, Sheet]:
     """All columns but Social Security numbers, and those too where staff get them."""
+    profile = profile_of(table, screened, any_length=settings.any_length)
     kept = {*without_social_security(table, column), *staff.kept}
-    errors, duplicates = error_sheets(table, column, screened, refused, kept=sorted(kept))
+    errors, duplicates = error_sheets(table, column, screened, refused, profile, kept=sorted(kept))
     return {"errors": errors, "duplicates": duplicates}

@@ -5,6 +5,7 @@ import difflib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from batchlinks.arrow import combine_chunks, filter_rows
 from batchlinks.columns.header_words import is_plain, key
-from batchlinks.columns.id_column import IdColumn, display_names
+from batchlinks.columns.id_column import IdColumn, column_letters, display_names
 from batchlinks.columns.sensitive import social_security_columns
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import SettingsError
@@ -22,18 +23,19 @@ from batchlinks.patients.people import identity_columns
 from batchlinks.results.split import check_split_column
 from batchlinks.results.text_columns import batches
 from batchlinks.results.xlsx.sheet import Sheet
-from batchlinks.roster.error_report import COLUMNS, FIELD_COLUMN
+from batchlinks.roster.error_report import DUPLICATE_COLUMNS, ERROR_COLUMNS, FIELD_COLUMN, screened_as
 from batchlinks.row_codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE, Action, ErrorCode
+from batchlinks.screening.earlier import id_digest, is_kept
 from batchlinks.screening.result import Screened
-from batchlinks.table import CellKind, Table
+from batchlinks.table import CellKind, EarlierVerdict, ListProfile, Table
 
 LINKS_SHEET, ERRORS_SHEET, DUPLICATES_SHEET = "Links", "Errors", "Duplicates"
 OTHER_LINK_COLUMN = "healthex_link"
 QR_COLUMN = "qr_code"
 """Holds the picture, and the name of its file."""
 
-*_ERROR_COLUMNS, _KEPT_ROW = COLUMNS
-_SENTENCES = frozenset({COLUMNS.index("error_message")})
+_SENTENCES = frozenset({ERROR_COLUMNS.index("error_message")})
+_FOR_PROGRAMS = frozenset({ERROR_COLUMNS.index("screened_as")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,38 +220,101 @@ def refused_rows(table: Table, screened: Screened) -> list[Refused]:
 
 
 def error_sheets(
-    table: Table, column: IdColumn, screened: Screened, refused: Sequence[Refused], *, kept: Sequence[int]
+    table: Table,
+    column: IdColumn,
+    screened: Screened,
+    refused: Sequence[Refused],
+    profile: ListProfile,
+    *,
+    kept: Sequence[int],
 ) -> tuple[Sheet, Sheet]:
     """The sheets `Errors`, with the rows `refused` in their order, and `Duplicates`, with the roster's columns `kept` as they
-    stood."""
-    return _errors(table, column, screened, refused, kept), _duplicates(table, screened, kept)
+    stood. `profile`: how the list's IDs usually look."""
+    return _errors(table, column, screened, refused, profile, kept), _duplicates(table, screened, kept)
 
 
 def _errors(
-    table: Table, column: IdColumn, screened: Screened, refused: Sequence[Refused], kept: Sequence[int]
+    table: Table,
+    column: IdColumn,
+    screened: Screened,
+    refused: Sequence[Refused],
+    profile: ListProfile,
+    kept: Sequence[int],
 ) -> Sheet:
     positions = np.array([each.position for each in refused], dtype=np.intp)
     place_in_roster = pa.array(np.argsort(np.argsort(positions)))
     cells = {index: _cells(table, index, screened.codes != 0).take(place_in_roster) for index in kept}
     for part in set(column.parts) & set(kept) & set(table.kinds):
         cells[part] = _still_refused(cells[part], table.kinds[part][positions])
+    to_fix = _cells_to_fix(table, column, refused)
     names = display_names(table.headers)
     field_headers, fields = _misfit_fields(table, positions)
-    headers = [*_ERROR_COLUMNS, *(names[index] for index in kept), *field_headers]
+    headers = [*ERROR_COLUMNS, *(names[index] for index in kept), *field_headers]
     ours = [
         _texts([each.row for each in refused]),
         _texts([each.code.value for each in refused]),
         _texts([each.code.action for each in refused]),
         _texts([each.code.message(**each.gaps) for each in refused]),
+        _texts(_named_cells(table, refused, to_fix)),
+        _in_runs(_screened_as(refused, profile, [cells[part] for part in column.parts])),
     ]
-    to_fix = _cells_to_fix(table, column, refused)
-    marked = {len(_ERROR_COLUMNS) + kept.index(index): mask for index, mask in to_fix.items() if index in kept}
+    marked = {len(ERROR_COLUMNS) + kept.index(index): mask for index, mask in to_fix.items() if index in kept}
     apart = np.array([each.code is ErrorCode.WRONG_FIELD_COUNT for each in refused], dtype=bool)
-    for place, texts in enumerate(fields, start=len(_ERROR_COLUMNS) + len(kept)):
+    for place, texts in enumerate(fields, start=len(ERROR_COLUMNS) + len(kept)):
         marked[place] = apart & pc.not_equal(texts, "").to_numpy(zero_copy_only=False)
     return Sheet(
-        ERRORS_SHEET, display_names(headers), [*ours, *cells.values(), *fields], marked=marked, sentences=_SENTENCES
+        ERRORS_SHEET,
+        display_names(headers),
+        [*ours, *cells.values(), *fields],
+        marked=marked,
+        sentences=_SENTENCES,
+        hidden=_FOR_PROGRAMS,
     )
+
+
+def _named_cells(table: Table, refused: Sequence[Refused], to_fix: Mapping[int, npt.NDArray[np.bool_]]) -> list[str]:
+    """Which cells of each row somebody has to look at, as a spreadsheet names them (`C14`); the column's header where the
+    list is a CSV, or an error report, whose rows keep the numbers of their first list."""
+    by_header = table.encoding is not None or table.is_error_report
+    names = display_names(table.headers)
+    return [
+        ", ".join(
+            names[index] if by_header else f"{column_letters(index)}{each.row}"
+            for index, rows in to_fix.items()
+            if rows[at]
+        )
+        for at, each in enumerate(refused)
+    ]
+
+
+def _screened_as(refused: Sequence[Refused], profile: ListProfile, id_cells: Sequence[pa.Array]) -> list[str]:
+    """What screening needs to know of each row when the report comes back."""
+    plain = screened_as(profile)
+    groups = Counter((each.code, each.gaps.get("rows")) for each in refused if "rows" in each.gaps)
+    typed = zip(*(cells.to_pylist() for cells in id_cells), strict=True)
+    return [
+        screened_as(
+            profile,
+            EarlierVerdict(each.code, each.gaps, id_digest(*cells), groups.get((each.code, each.gaps.get("rows")), 0)),
+        )
+        if is_kept(each.code) or each.code.action is not Action.AGAIN
+        else plain
+        for each, cells in zip(refused, typed, strict=True)
+    ]
+
+
+def _in_runs(texts: Sequence[str]) -> pa.ChunkedArray:
+    """Texts of which the same one often comes many times in a row: each run lies in memory as a few of it."""
+    chunks = []
+    for text, run in groupby(texts):
+        count = sum(1 for _ in run)
+        few = _texts([text] * min(count, _RUN))
+        chunks += [few] * (count // _RUN) if count >= _RUN else []
+        chunks.append(few.slice(0, count % _RUN))
+    return pa.chunked_array(chunks, pa.string())
+
+
+_RUN = 4_096
 
 
 def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[Refused]) -> dict[int, npt.NDArray[np.bool_]]:
@@ -307,7 +372,7 @@ def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
         _texts([DUPLICATE_MESSAGE.format(kept_row=row) for row in kept_rows]),
         _texts(kept_rows),
     ]
-    headers = [*COLUMNS, *(names[index] for index in kept)]
+    headers = [*DUPLICATE_COLUMNS, *(names[index] for index in kept)]
     cells = [_cells(table, index, screened.duplicates) for index in kept]
     return Sheet(DUPLICATES_SHEET, display_names(headers), [*ours, *cells], sentences=_SENTENCES)
 

@@ -1,24 +1,30 @@
 """An error report that was fixed in place and is handed in again as a roster."""
 
 import dataclasses
+import json
 import re
+from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from batchlinks.columns.header_words import key
 from batchlinks.row_codes import ErrorCode
-from batchlinks.table import Table
+from batchlinks.table import EarlierVerdict, ListProfile, Table
 
-COLUMNS = ("error_row", "error_code", "error_action", "error_message", "kept_row")
-"""What the report adds in front of the roster's own columns."""
+ERROR_COLUMNS = ("error_row", "error_code", "error_action", "error_message", "error_cells", "screened_as")
+DUPLICATE_COLUMNS = ("error_row", "error_code", "error_action", "error_message", "kept_row")
+"""What the report's two sheets add in front of the roster's own columns."""
 
 FIELD_COLUMN = "error_field_{number}"
 """Behind the roster's columns: the fields, one by one, of rows that had more or fewer than the header."""
 
-_KEYS = frozenset(key(name) for name in COLUMNS)
+_KEYS = frozenset(key(name) for name in (*ERROR_COLUMNS, *DUPLICATE_COLUMNS))
 _FIELD_KEY = re.compile(key("error_field_") + r"\d+")
-_DIGITS = re.compile(r"has (\d+) digits, (?:but )?almost all others have (\d+)")
+_LENGTHS_OF_OLD = re.compile(r"has ([0-9]{1,4}) digits, almost all others have ([0-9]{1,4}): it has probably lost")
+"""As versions 0.1 and 0.2 said it, which had no column for these numbers. What was written then does not change any more."""
 
 
 def without_report_columns(table: Table) -> Table:
@@ -41,7 +47,7 @@ def without_report_columns(table: Table) -> Table:
     return dataclasses.replace(
         table,
         is_error_report=True,
-        refused_before=_refused_before(table, keys),
+        earlier=_earlier(table, keys),
         headers=tuple(table.headers[position] for position in kept),
         cells=cells.rename_columns([str(position) for position in range(len(kept))]),
         kinds={renumbered[old]: kinds for old, kinds in table.kinds.items() if old in renumbered},
@@ -69,16 +75,79 @@ def _fields_apart(table: Table, keys: list[str], kept: list[int]) -> dict[int, t
     return {position: tuple("\0".join(fields[position]).rstrip("\0").split("\0")) for position in blank}
 
 
-def _refused_before(table: Table, keys: list[str]) -> dict[int, tuple[ErrorCode, Mapping[str, int]]]:
-    """What the report says of rows that nobody may have fixed, and that would pass without the rest of the roster."""
-    codes = table.column(keys.index(key("error_code"))).to_pylist()
-    messages = [""] * len(codes)
-    if key("error_message") in keys:
-        messages = table.column(keys.index(key("error_message"))).to_pylist()
-    refused: dict[int, tuple[ErrorCode, Mapping[str, int]]] = {}
-    for position, (code, message) in enumerate(zip(codes, messages, strict=True)):
-        if code == ErrorCode.EXCLUDED.value:
-            refused[position] = ErrorCode.EXCLUDED, {}
-        elif code == ErrorCode.LOST_ZEROS.value and (digits := _DIGITS.search(message)):
-            refused[position] = ErrorCode.LOST_ZEROS, {"found": int(digits[1]), "expected": int(digits[2])}
-    return refused
+def screened_as(profile: ListProfile, verdict: EarlierVerdict | None = None) -> str:
+    """The cell of the column `screened_as`: what is needed to judge a fixed row as strictly as the list was."""
+    told: dict[str, object] = {
+        "usual_length": profile.usual_length,
+        "shapes": profile.shapes,
+        "list_sha256": profile.list_sha256,
+    }
+    if verdict is not None:
+        told["id"] = verdict.id_digest
+        if verdict.gaps:
+            told["gaps"] = dict(verdict.gaps)
+        if verdict.group_size:
+            told["of"] = verdict.group_size
+    return json.dumps(told, separators=(",", ":"))
+
+
+def _earlier(table: Table, keys: list[str]) -> dict[int, EarlierVerdict]:
+    """What the report says of each row: by its columns for programs, or, before there were any, by its code."""
+
+    def column(name: str) -> list[str]:
+        return table.column(keys.index(key(name))).to_pylist() if key(name) in keys else [""] * len(table)
+
+    codes = [_CODES.get(text.strip()) for text in column("error_code")]
+    verdicts = [_verdict(code, text) for code, text in zip(codes, column("screened_as"), strict=True)]
+    told = Counter(verdict.profile for verdict in verdicts if verdict.profile != ListProfile())
+    profile = told.most_common(1)[0][0] if told else _profile_of_old(codes, column("error_message"))
+    return {
+        position: verdict if verdict.profile != ListProfile() else dataclasses.replace(verdict, profile=profile)
+        for position, verdict in enumerate(verdicts)
+    }
+
+
+def _verdict(code: ErrorCode | None, text: str) -> EarlierVerdict:
+    """One cell of `screened_as`. Whatever somebody made of it: what cannot be understood says nothing."""
+    told = _json_of(text)
+    profile = _profile(text)
+    digest, gaps, size = told.get("id"), told.get("gaps"), told.get("of")
+    return EarlierVerdict(
+        code,
+        gaps if isinstance(gaps, dict) else {},
+        digest if isinstance(digest, str) else None,
+        size if isinstance(size, int) else 0,
+        profile,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _profile(text: str) -> ListProfile:
+    told = _json_of(text)
+    usual, shapes, sha256 = told.get("usual_length"), told.get("shapes"), told.get("list_sha256")
+    return ListProfile(
+        usual if isinstance(usual, int) and not isinstance(usual, bool) and 0 < usual <= _LONGEST_ID else None,
+        tuple(shape for shape in shapes if isinstance(shape, str)) if isinstance(shapes, list) else (),
+        sha256 if isinstance(sha256, str) else "",
+    )
+
+
+def _json_of(text: str) -> Mapping[str, Any]:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _profile_of_old(codes: list[ErrorCode | None], messages: list[str]) -> ListProfile:
+    found = [
+        int(numbers[2])
+        for code, message in zip(codes, messages, strict=True)
+        if code is ErrorCode.LOST_ZEROS and (numbers := _LENGTHS_OF_OLD.search(message))
+    ]
+    return ListProfile(usual_length=Counter(found).most_common(1)[0][0]) if found else ListProfile()
+
+
+_CODES = {code.value: code for code in ErrorCode}
+_LONGEST_ID = 128

@@ -21,15 +21,13 @@ def find_longer_than_width(rows: Rows) -> Refusals:
 
 
 def find_lost_zeros(rows: Rows) -> Refusals:
-    """IDs that are shorter than almost all others, or than almost all of the list that this is the error report of."""
+    """IDs that are shorter than almost all others."""
     if not _lengths_matter(rows):
         return
     digits = digits_of(rows)
     usual, count = next(iter(_tally(digits).items()), (0, 0))
     if count >= _LOST_ZEROS_SHARE * len(digits) and count >= 1 and len(digits) >= _COMPARED_FROM:
         yield from _shorter(digits, usual)
-    for expected in {numbers["expected"] for _, numbers in rows.refused_before(ErrorCode.LOST_ZEROS)}:
-        yield from _shorter(digits, expected)
 
 
 def _shorter(digits: "pd.Series[int]", usual: int) -> Refusals:

@@ -4,7 +4,6 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from batchlinks.row_codes import ErrorCode
 from batchlinks.screening.duplicates import folded
 from batchlinks.screening.frames import TEXT, true
 from batchlinks.screening.result import Mask
@@ -12,10 +11,8 @@ from batchlinks.screening.rows import Refusals, Rows
 
 
 def find_excluded(rows: Rows) -> Refusals:
-    """Rows of patients on the exclude list; of an error report's, those who were on it and are not listed now."""
+    """Rows of patients on the exclude list."""
     yield _among(rows, rows.rules.excluded), {}
-    if not rows.rules.excluded:
-        yield rows.mask([position for position, _ in rows.refused_before(ErrorCode.EXCLUDED)]), {}
 
 
 def find_withdrawn(rows: Rows) -> Refusals:

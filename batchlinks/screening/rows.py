@@ -80,11 +80,6 @@ class Rows:
         found[np.asarray(positions, dtype=np.int64)] = True
         return found
 
-    def refused_before(self, code: ErrorCode) -> list[tuple[int, Mapping[str, int]]]:
-        """Of an error report: the rows that had this code in it, and the numbers in their sentence."""
-        before = self.table.refused_before.items()
-        return [(position, numbers) for position, (former, numbers) in before if former is code]
-
     @cached_property
     def readable(self) -> Mask:
         """Rows of this table whose cell, for itself, is an ID."""

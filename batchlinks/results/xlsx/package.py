@@ -109,14 +109,15 @@ def _package(sheets: Sequence[Sheet], title: str) -> io.BytesIO:
         widths = sheet.widths if sheet.widths is not None else _widths(sheet)
         for position, width in enumerate(widths):
             style = sentence if position in sheet.sentences else caption if position == sheet.pictures else text
-            worksheet.set_column(position, position, width, style)
+            worksheet.set_column(position, position, width, style, {"hidden": position in sheet.hidden})
         worksheet.freeze_panes(1, 0)
         worksheet.autofilter(0, 0, last_row, last_column)
         used = xl_range(0, 0, last_row, last_column)
         worksheet.ignore_errors({"number_stored_as_text": used, "two_digit_text_year": used})
         worksheet.set_landscape()
         worksheet.repeat_rows(0)
-        if sum(widths) <= _WIDEST_PAGE:
+        shown = sum(width for position, width in enumerate(widths) if position not in sheet.hidden)
+        if shown <= _WIDEST_PAGE or not len(sheet):
             worksheet.fit_to_pages(1, 0)
     workbook.close()
     return content

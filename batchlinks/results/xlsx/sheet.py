@@ -56,6 +56,9 @@ class Sheet:
     sentences: frozenset[int] = frozenset()
     """Positions of the columns that hold sentences: wide, and broken into lines, so that they can be read whole."""
 
+    hidden: frozenset[int] = frozenset()
+    """Positions of the columns that only programs read: they are there, and take no room."""
+
     widths: Sequence[float] | None = None
     """One for each column, in characters; None takes them from the values."""
 

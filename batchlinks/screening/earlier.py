@@ -1,0 +1,174 @@
+"""A fixed error report is judged as strictly as the list that it comes from.
+
+Its few rows do not show any more how long IDs usually are, and whoever opened it to fix one row has not looked at another.
+So the report tells what screening knew (`EarlierVerdict`), and what it says of a row holds until the row's ID is changed.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlinks.columns.id_column import IdColumn
+from batchlinks.patients.identifier import clean
+from batchlinks.row_codes import Action, ErrorCode, WarningCode
+from batchlinks.screening.result import Screened
+from batchlinks.table import EarlierVerdict, ListProfile, Table
+
+_USUAL_SHARE, _KIND_SHARE = 0.95, 0.05
+_FROM, _KIND_FROM = 20, 3
+_TELLING_SHARE = 0.75
+
+_JUDGED_ANEW = frozenset(
+    {
+        ErrorCode.WITHDRAWN,  # the ledger tells
+        ErrorCode.HAS_CONSENTED,  # HealthEx tells
+        ErrorCode.KNOWN_AS_OTHER,  # the ledger
+        ErrorCode.REJECTED_BY_HEALTHEX,
+        ErrorCode.LINK_MISMATCH,
+    }
+    | {code for code in ErrorCode if code.action is Action.AGAIN}
+)
+"""What a report says of these may have changed although nobody has touched the row."""
+
+_OF_SEVERAL_ROWS = frozenset({ErrorCode.CONFLICTING_ID, ErrorCode.AMBIGUOUS_ID})
+_ONLY_THE_LIST_TELLS = frozenset({ErrorCode.LOST_ZEROS, ErrorCode.EXCLUDED, ErrorCode.NOT_A_PATIENT})
+
+
+def is_kept(code: ErrorCode) -> bool:
+    """Whether a row with this code keeps it in a report that is handed in again, as long as its ID is unchanged."""
+    return code not in _JUDGED_ANEW
+
+
+def id_digest(*cells: str) -> str:
+    """Stands for what the ID cell, or the cells that are joined to an ID, held; white space around it does not count."""
+    return hashlib.sha256("\x1f".join(map(clean, cells)).encode()).hexdigest()[:16]
+
+
+def profile_of(table: Table, screened: Screened, *, any_length: bool) -> ListProfile:
+    """How the IDs of this list usually look, for whoever fixes a part of it; of a report, what its own list was like."""
+    if table.earlier:
+        return _most_common_profile(table.earlier)
+    ids = screened.ids.filter(pa.array(screened.codes == 0))
+    if len(ids) < _FROM:
+        return ListProfile(list_sha256=table.sha256)
+    made = _shapes(ids).value_counts()
+    counts = {entry["values"]: entry["counts"] for entry in made.to_pylist() if entry["values"]}
+    kinds = [shape for shape, count in counts.items() if count >= max(_KIND_FROM, _KIND_SHARE * len(ids))]
+    telling = sum(counts[shape] for shape in kinds) >= _TELLING_SHARE * len(ids)
+    lengths = Counter({len(shape): count for shape, count in counts.items() if not shape.strip("9")})
+    usual, count = lengths.most_common(1)[0] if lengths else (0, 0)
+    sure = lengths.total() >= _FROM and count >= _USUAL_SHARE * lengths.total() and not any_length
+    return ListProfile(usual if sure else None, tuple(sorted(kinds)) if telling else (), table.sha256)
+
+
+def keep_earlier_verdicts(screened: Screened, table: Table, column: IdColumn, lifted: Collection[ErrorCode]) -> None:
+    """Refuse again what nobody has fixed, and what was fixed to something that the list would not have let pass.
+
+    `lifted`: codes that an option of this run has made void.
+    """
+    if not table.earlier:
+        return
+    profile = _most_common_profile(table.earlier)
+    digests = _digests(table, column)
+    present = Counter(_group(verdict) for verdict in table.earlier.values())
+    doubtful = []
+    for position in range(len(table)):
+        verdict = table.earlier.get(position, EarlierVerdict(None, profile=profile))
+        code = verdict.code
+        if code is not None and code not in lifted and code not in _JUDGED_ANEW:
+            complete = code in _OF_SEVERAL_ROWS and present[_group(verdict)] >= verdict.group_size > 0
+            unknown = verdict.id_digest is None and _stays_in_doubt(verdict)
+            if unknown or (verdict.id_digest == digests[position] and not complete):
+                _refuse_again(screened, position, verdict)
+        _hold_against(verdict.profile, screened, position, lifted)
+        if code in _ONLY_THE_LIST_TELLS and verdict.id_digest is None and screened.codes[position]:
+            doubtful.append(int(table.row_numbers[position]))
+    if doubtful:
+        screened.warnings[WarningCode.OLD_REPORT] = doubtful
+
+
+def corrected(table: Table, column: IdColumn) -> npt.NDArray[np.bool_]:
+    """Rows of a report whose ID was typed since: changed in a row that was to be fixed, or in a row that was added."""
+    found = np.zeros(len(table), dtype=bool)
+    if table.earlier:
+        digests = _digests(table, column)
+        for position, verdict in table.earlier.items():
+            to_fix = verdict.code is None or verdict.code.action in (Action.FIX, Action.NOTHING)
+            found[position] = to_fix and verdict.id_digest != digests[position]
+    return found
+
+
+def _stays_in_doubt(verdict: EarlierVerdict) -> bool:
+    """Whether only the list can tell if a row was fixed, since the report does not say what stood in it."""
+    if verdict.code is ErrorCode.LOST_ZEROS:
+        return verdict.profile.usual_length is None
+    return verdict.code in _ONLY_THE_LIST_TELLS
+
+
+def _refuse_again(screened: Screened, position: int, verdict: EarlierVerdict) -> None:
+    code = verdict.code
+    if code is None or screened.code_at(position) is code:
+        return
+    gaps = dict(verdict.gaps)
+    if code is ErrorCode.LOST_ZEROS:
+        gaps.setdefault("found", len(screened.ids[position].as_py()))
+        gaps.setdefault("expected", verdict.profile.usual_length or "more")
+    try:
+        code.message(**gaps)
+    except (KeyError, IndexError):  # somebody has changed the column that only programs read
+        return
+    screened.refuse(position, code, **gaps)
+
+
+def _hold_against(profile: ListProfile, screened: Screened, position: int, lifted: Collection[ErrorCode]) -> None:
+    """Refuse an ID that is shorter than the list's, or made unlike them."""
+    identifier = screened.ids[position].as_py()
+    if not identifier or screened.codes[position]:
+        return
+    digits = identifier.isdigit()
+    if digits and ErrorCode.LOST_ZEROS in lifted:
+        return
+    if digits and profile.usual_length is not None and len(identifier) < profile.usual_length:
+        screened.refuse(position, ErrorCode.LOST_ZEROS, found=len(identifier), expected=profile.usual_length)
+        return
+    lengths_vary = digits and sum(not shape.strip("9") for shape in profile.shapes) > 1
+    known = not profile.shapes or lengths_vary or _shape(identifier) in profile.shapes
+    if not known and ErrorCode.ODD_SHAPE not in lifted:
+        screened.refuse(position, ErrorCode.ODD_SHAPE)
+
+
+def _most_common_profile(earlier: Mapping[int, EarlierVerdict]) -> ListProfile:
+    told = Counter(verdict.profile for verdict in earlier.values() if verdict.profile != ListProfile())
+    return told.most_common(1)[0][0] if told else ListProfile()
+
+
+def _group(verdict: EarlierVerdict) -> tuple[ErrorCode | None, object]:
+    """What rows have in common that were refused because of each other."""
+    return verdict.code, verdict.gaps.get("rows")
+
+
+def _digests(table: Table, column: IdColumn) -> list[str]:
+    return [id_digest(*cells) for cells in zip(*(table.column(part).to_pylist() for part in column.parts), strict=True)]
+
+
+_MADE = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"9" * 10 + b"a" * 52)
+
+
+def _shape(identifier: str) -> str:
+    """A digit as 9 and a letter as a, the rest as it is."""
+    return identifier.encode().translate(_MADE).decode()
+
+
+def _shapes(ids: pa.Array) -> pa.Array:
+    """`_shape` of a whole column."""
+    texts = pc.binary_join_element_wise(ids, "") if ids.offset else ids
+    validity, offsets, letters = texts.buffers()
+    if letters is None:
+        return texts
+    made = pa.py_buffer(letters.to_pybytes().translate(_MADE))
+    return pa.Array.from_buffers(texts.type, len(texts), [validity, offsets, made], offset=texts.offset)
