@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -274,6 +275,66 @@ def test_an_answer_that_was_compressed_though_nobody_asked_for_it_is_read_all_th
 
     assert ended.code == 0, ended.err
     assert given_links(tmp_path) == {external_id: link}
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "deflate", "raw-deflate"])
+def test_one_layer_is_read_and_any_other_encoding_is_a_bad_answer(
+    command: Command, start_healthex: StartHealthEx, tmp_path: Path, encoding: str
+) -> None:
+    healthex = start_healthex(encoded_share=1, content_encoding=encoding)
+    ids = some_ids(2)
+
+    ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "1")
+
+    if "deflate" in encoding:
+        assert ended.code == 0, ended.err
+        assert given_links(tmp_path) == healthex.links
+    else:
+        assert error_codes(tmp_path) == dict.fromkeys(ids, "bad_answer")
+
+
+def test_five_patients_who_get_nothing_but_answers_without_a_link_end_the_run(
+    command: Command, start_healthex: StartHealthEx, tmp_path: Path
+) -> None:
+    healthex = start_healthex(no_link_share=1, no_link_type="text/html; charset=x100001", no_link_length=1234)
+
+    ended = command("run", roster_of(tmp_path, some_ids(200)), "--max-attempts", "2")
+
+    assert ended.code == 5
+    assert "text/html, 1,234 bytes" in ended.err
+    assert "xxx" not in ended.err
+    assert "x100001" not in ended.err
+    assert healthex.link_calls < 150
+
+
+def test_answers_without_a_link_refuse_their_rows_once_somebody_has_one_or_where_the_server_failed_too(
+    command: Command, healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    ids = some_ids(9)
+    for external_id in ids[:4]:
+        healthex.script(external_id, ["no_link"])
+    for external_id in ids[4:8]:
+        healthex.script(external_id, [500, "no_link"])
+
+    ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "1", "--concurrency", "1")
+
+    assert ended.code == 3, ended.err
+    assert set(error_codes(tmp_path).values()) <= {"bad_answer", "gave_up"}
+    assert set(ids[:4]) <= set(error_codes(tmp_path))
+
+
+def test_a_double_bomb_fills_no_memory(command: Command, start_healthex: StartHealthEx, tmp_path: Path) -> None:
+    start_healthex(bomb_share=1, bomb_mb=256)
+    tracemalloc.start()
+    try:
+        ended = command("run", roster_of(tmp_path, some_ids(1)), "--max-attempts", "1")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert ended.code == 3
+    assert set(error_codes(tmp_path).values()) == {"bad_answer"}
+    assert most < 100 * 2**20
 
 
 def test_an_endless_answer_fills_no_memory_and_takes_no_time(
