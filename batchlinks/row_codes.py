@@ -226,6 +226,34 @@ def action_of(code: str) -> Action:
     return ErrorCode(code).action  # type: ignore[call-arg]  # found by its code alone
 
 
+@dataclass(frozen=True, slots=True)
+class ToDo:
+    """How many refused rows wait for whom."""
+
+    fix: int = 0
+    """Rows that somebody has to fix or to ask IT about: what counts as trouble with a list."""
+
+    again: int = 0
+    """Rows that another run may do."""
+
+    nothing: int = 0
+    """Rows that are left out on purpose."""
+
+    @classmethod
+    def of(cls, errors: Mapping[str, int]) -> "ToDo":
+        """From a count for each code."""
+        counts = dict.fromkeys(Action, 0)
+        for code, count in errors.items():
+            counts[action_of(code)] += count
+        return cls(counts[Action.FIX] + counts[Action.ASK_IT], counts[Action.AGAIN], counts[Action.NOTHING])
+
+    def in_words(self) -> str:
+        """`2 to fix, 5 to run again, 3 left out on purpose`; the latter two only where there are any."""
+        again = f", {self.again:,} to run again" if self.again else ""
+        nothing = f", {self.nothing:,} left out on purpose" if self.nothing else ""
+        return f"{self.fix:,} to fix{again}{nothing}"
+
+
 DUPLICATE = "duplicate"
 DUPLICATE_ACTION = Action.NOTHING
 DUPLICATE_MESSAGE = "The same patient ID as in row {kept_row}, which is the one that was used."

@@ -113,7 +113,7 @@ def test_the_last_line_says_what_happened_and_where_the_files_are(command: Comma
     ended = command("run", roster)
 
     assert ended.out == (
-        "Done: 2 of 2 patients have a link (0 duplicates, 0 rows in the error report). "
+        "Done: 2 of 2 patients have a link (0 duplicates, 0 to fix). "
         f"Files in {roster.parent.resolve()}: patients.links.xlsx, patients.errors.xlsx, patients.summary.json\n"
     )
 

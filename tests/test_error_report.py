@@ -370,3 +370,15 @@ def test_a_report_that_went_through_libreoffice_is_judged_as_before(
     left = results.codes(tmp_path / form / "fixed.errors.xlsx")
     assert (left[32], left.get(34)) == ("lost_zeros", "not_a_patient")
     assert "00417640" in healthex.links
+
+
+def test_rows_that_are_left_out_on_purpose_are_not_to_be_fixed(command: Callable[..., Ended], tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text("10000003\n10000004\n", encoding="utf-8")
+
+    ended = command("check", roster(tmp_path, "Total patients: 30,,"), "--exclude", tmp_path / "out.txt")
+
+    assert ended.code == 3
+    assert "Checked: 28 of 30 patients can be sent (0 duplicates, 0 to fix, 3 left out on purpose)." in ended.last_line
+    rows = results.errors(tmp_path / "patients.check.xlsx")
+    assert {row["error_action"] for row in rows} == {"nothing to do"}
+    assert {row["error_cells"] for row in rows} == {""}

@@ -7,7 +7,7 @@ import click
 
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.plural import counted
-from batchlinks.row_codes import ErrorCode
+from batchlinks.row_codes import ErrorCode, ToDo
 from batchlinks.streams import failure_of, forgiving, is_terminal
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def ask_person(plan: "Plan") -> bool:
     lines = [
         "",
         f"  Patient list   {plan.roster}: {plan.rows:,} rows, patient ID in {plan.id_column}",
-        f"  Without a link {plan.refused:,} rows to fix, {plan.duplicates:,} duplicates",
+        f"  Without a link {plan.to_do.in_words()}, {counted(plan.duplicates, 'duplicate')}",
         f"  Links known    {plan.known:,}",
         f"  To be sent     {plan.to_send:,} patient IDs, and nothing else, to {plan.host}",
         f"  Project        {plan.project_id}",
@@ -132,9 +132,8 @@ def told(report: "Report", *, quiet: bool) -> int:
 def last_line(report: "Report") -> str:
     """What happened and where the files are, in one line."""
     summary, published = report.summary, report.published
-    refused = sum(summary.errors.values())
     patients = summary.rows - summary.duplicates - summary.errors.get(ErrorCode.NOT_A_PATIENT.value, 0)
-    aside = f"{counted(summary.duplicates, 'duplicate')}, {counted(refused, 'row')} in the error report"
+    aside = f"{counted(summary.duplicates, 'duplicate')}, {ToDo.of(summary.errors).in_words()}"
     if summary.check:
         said = f"Checked: {summary.linked:,} of {patients:,} patients can be sent ({aside})."
     else:

@@ -1,11 +1,13 @@
 """How a night went: an outcome for each roster, the exit code of all, and the message about it. No patient data."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchlinks.errors import ExitCode
 from batchlinks.plural import counted
 from batchlinks.results.summary import Summary
+from batchlinks.row_codes import ToDo
 
 _RANKED = (
     ExitCode.BROKEN,
@@ -58,7 +60,7 @@ class RosterOutcome:
             return words
         return (
             f"{words}. Run {summary.run_id}: {summary.rows:,} rows, {summary.linked:,} linked, {summary.requested:,} asked "
-            f"for, {summary.duplicates:,} duplicates, {sum(summary.errors.values()):,} to fix"
+            f"for, {summary.duplicates:,} duplicates, {ToDo.of(summary.errors).in_words()}"
         )
 
 
@@ -112,12 +114,14 @@ class Night:
         else:
             linked = sum(outcome.summary.linked for outcome in self.outcomes if outcome.summary)
             new = sum(outcome.summary.requested for outcome in self.outcomes if outcome.summary)
-            refused = sum(sum(outcome.summary.errors.values()) for outcome in self.outcomes if outcome.summary)
+            errors: Counter[str] = Counter()
+            for outcome in self.outcomes:
+                errors.update(outcome.summary.errors if outcome.summary else {})
             done = sum(outcome.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS) for outcome in self.outcomes)
             word = "done" if self.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS) else "over"
             said = (
                 f"Night {word}: {done} of {counted(len(self.outcomes), 'patient list')} done, {linked:,} links "
-                f"({new:,} asked for tonight), {counted(refused, 'row')} to fix."
+                f"({new:,} asked for tonight), {ToDo.of(errors).in_words()}."
             )
             if any(outcome.summary for outcome in self.outcomes):
                 said += f" Results in {results}."

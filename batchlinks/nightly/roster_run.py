@@ -154,10 +154,10 @@ def _read_finished_summary(context: NightlyContext, claim: Claim, table: RosterT
 
 def _check_limits(plan: batch.Plan, table: RosterTable) -> bool:
     """What a table says must hold before anything is sent. Raises RosterError."""
-    if table.max_error_share is not None and plan.refused > table.max_error_share * plan.rows:
+    if table.max_error_share is not None and plan.to_do.fix > table.max_error_share * plan.rows:
         raise RosterError(
-            f"{plan.refused:,} of {plan.rows:,} rows would be refused, more than max_error_share allows "
-            f"({table.max_error_share:.0%}). Nothing was sent. InboxScan at the list with `batchlinks check`."
+            f"{plan.to_do.fix:,} of {plan.rows:,} rows would have to be fixed, more than max_error_share allows "
+            f"({table.max_error_share:.0%}). Nothing was sent. Look at the list with `batchlinks check`."
         )
     if table.max_new is not None and plan.to_send > table.max_new:
         raise RosterError(

@@ -43,7 +43,7 @@ from batchlinks.results.reports import (
 )
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx.sheet import MAX_ROWS, Sheet
-from batchlinks.row_codes import WarningCode
+from batchlinks.row_codes import ToDo, WarningCode
 from batchlinks.screening.earlier import profile_of
 from batchlinks.screening.result import Screened
 from batchlinks.signals import Interruption
@@ -65,7 +65,9 @@ class Plan:
     rows: int
     to_send: int
     known: int
-    refused: int
+    to_do: ToDo
+    """Of the rows that are refused."""
+
     duplicates: int
     refresh: bool
     cluster: str | None
@@ -338,7 +340,7 @@ def _plan(
         rows=len(table),
         to_send=to_send,
         known=known,
-        refused=int((screened.codes != 0).sum()),
+        to_do=ToDo.of(screened.counts()),
         duplicates=int(screened.duplicates.sum()),
         refresh=settings.refresh,
         cluster=settings.cluster,

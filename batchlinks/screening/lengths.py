@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from batchlinks.row_codes import ErrorCode, WarningCode
+from batchlinks.row_codes import WarningCode
 from batchlinks.screening.frames import true
 from batchlinks.screening.result import Lengths, Mask
 from batchlinks.screening.rows import Refusals, Rows

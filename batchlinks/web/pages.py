@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from batchlinks.errors import ExitCode
-from batchlinks.row_codes import Action, ErrorCode
+from batchlinks.row_codes import Action, ToDo, action_of
 from batchlinks.version import __version__
 from batchlinks.web.access import NOTICE_STYLE
 from batchlinks.web.endpoints import TheRuns, TheUpload, TheUser
@@ -83,7 +83,8 @@ def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
         for_staff=checked.get("for_staff", []),
         candidates=_candidates(checked),
         shares=shares_of(known),
-        to_fix=sum(known.errors.values()),
+        to_do=ToDo.of(known.errors),
+        without_a_link=sum(known.errors.values()),
         what_to_do=WHAT_TO_DO.get(known.exit_code or 0),
         project_names=list(runs.rules.config.projects),
         can_set=SETTABLE,
@@ -123,13 +124,9 @@ def _project_set_up(runs: Runs) -> str | None:
 def _from_counts(errors: Mapping[str, int]) -> list[dict[str, Any]]:
     """Where a run's rows are in its files only."""
     return [
-        {"code": code, "action": _action_of(code).value, "count": count, "sentences": [], "in_rows": ""}
+        {"code": code, "action": action_of(code).value, "count": count, "sentences": [], "in_rows": ""}
         for code, count in errors.items()
     ]
-
-
-def _action_of(code: str) -> Action:
-    return ErrorCode(code).action  # type: ignore[call-arg]  # found by its code alone
 
 
 def _candidates(checked: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -157,14 +154,14 @@ def _to_run_again(known: Run) -> int:
     """Rows of a run that is done for which another try may do."""
     if known.state != "done":
         return 0
-    return sum(count for code, count in known.errors.items() if _action_of(code) is Action.AGAIN)
+    return sum(count for code, count in known.errors.items() if action_of(code) is Action.AGAIN)
 
 
 def shares_of(known: Run) -> list[Share]:
     """What became of the rows, as parts of a bar, in the order in which they are read."""
     by_action = dict.fromkeys(Action, 0)
     for code, count in known.errors.items():
-        by_action[_action_of(code)] += count
+        by_action[action_of(code)] += count
     linked = known.linked if known.state in ("done", "stopped") else known.sendable or 0
     parts = [
         ("linked", "have a link" if known.state in ("done", "stopped") else "can get a link", linked),
@@ -172,6 +169,7 @@ def shares_of(known: Run) -> list[Share]:
         ("fix", "to fix", by_action[Action.FIX]),
         ("again", "not asked yet or failed", by_action[Action.AGAIN]),
         ("it", "to ask IT about", by_action[Action.ASK_IT]),
+        ("aside", "left out on purpose", by_action[Action.NOTHING]),
     ]
     total = sum(count for _, _, count in parts) or 1
     shares, start = [], 0.0
@@ -201,4 +199,6 @@ def _ordinal(number: int) -> str:
     return {1: "Next", 2: "Second", 3: "Third"}.get(number, f"{number}th")
 
 
-_templates.filters.update(when=_when, count=_count, some=_some, ordinal=_ordinal)
+_templates.filters.update(
+    to_do=lambda errors: ToDo.of(errors).in_words(), when=_when, count=_count, some=_some, ordinal=_ordinal
+)
