@@ -143,7 +143,7 @@ class ErrorCode(Enum):
     EXCLUDED = (
         "excluded",
         Action.NOTHING,
-        "This patient is on your list of people not to contact. No action needed.",
+        "This patient is on your list of people not to contact, or a column of this list says so. No action needed.",
     )
     WITHDRAWN = (
         "withdrawn",

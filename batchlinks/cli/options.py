@@ -20,7 +20,7 @@ from batchlinks.config.settings import (
     Option,
     RunSettings,
     ServeSettings,
-    as_text,
+    as_given,
     flag,
     option_of,
     read_config,
@@ -49,6 +49,16 @@ def _click_type(annotation: Any, option: Option) -> Any:
     return kind
 
 
+class _ColumnName(click.types.StringParamType):
+    """A header; in an environment variable several stand with commas between."""
+
+    envvar_list_splitter = ","
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Without the spaces around them."""
+        return [name.strip() for name in rv.split(",") if name.strip()]
+
+
 def variable(name: str) -> str:
     """The environment variable of an option."""
     return f"BATCHLINKS_{name.upper()}"
@@ -58,6 +68,8 @@ def _option(entry: "Field[Any]", annotation: Any, *, hidden: bool = False) -> De
     option: Option = entry.metadata["option"]
     if annotation is bool:
         shape: dict[str, Any] = {"is_flag": True}
+    elif option.names_columns:
+        shape = {"multiple": True, "type": _ColumnName(), "metavar": option.metavar}
     elif get_origin(annotation) is tuple:
         shape = {"multiple": True, "callback": _several, "metavar": option.metavar}
     else:
@@ -176,7 +188,7 @@ def _converted(context: click.Context, name: str, value: object) -> Any:
     parameter = next(each for each in context.command.params if each.name == name)
     where = f"{config_of(context).name}, a [[roster]] table"
     try:
-        return parameter.type_cast_value(context, as_text(value, name.replace("_", "-"), where))
+        return parameter.type_cast_value(context, as_given(value, name.replace("_", "-"), where))
     except click.BadParameter as error:
         raise SettingsError(f"{where}: {name.replace('_', '-')} takes {takes(parameter)}.") from error
 

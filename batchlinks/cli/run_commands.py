@@ -8,7 +8,7 @@ import cloup
 
 from batchlinks.cli.options import EXIT_CODES, check_options, config_of, run_options, run_settings, source_of
 from batchlinks.cli.prestart import head_start
-from batchlinks.cli.terminal import ask_person, progress, say, somebody_watches, speak, told
+from batchlinks.cli.terminal import ask_person, ask_to_heed, progress, say, somebody_watches, speak, told
 from batchlinks.errors import ExitCode
 
 
@@ -36,6 +36,7 @@ def run(
             config=config_of(context),
             progress=progress(log_format, quiet=quiet),
             confirm=ask_person if not yes and somebody_watches() else lambda _: True,
+            heeds=ask_to_heed if not yes and somebody_watches() else lambda _: None,
             interruption=interruption,
             tell=lambda report: told(report, quiet=quiet),
         )
@@ -52,7 +53,7 @@ def check(
     /,
     roster: str | None,
     connect: bool,
-    yes: bool,  # noqa: ARG001 nothing is sent
+    yes: bool,
     log_format: Any,
     quiet: bool,
     verbose: bool,
@@ -76,7 +77,14 @@ def check(
         from batchlinks.pipeline import run as batch
 
         source = source_of(str(roster), settings)
-        return told(batch.check(source, settings, batch.Surroundings(config=config_of(context))), quiet=quiet)
+        return told(
+            batch.check(
+                source,
+                settings,
+                batch.Surroundings(config=config_of(context), leaves_cautions_open=not yes and somebody_watches()),
+            ),
+            quiet=quiet,
+        )
 
 
 @cloup.command(epilog=EXIT_CODES)

@@ -13,6 +13,7 @@ from batchlinks.streams import failure_of, forgiving, is_terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from batchlinks.columns.cautions import Caution
     from batchlinks.pipeline.run import Plan, Report
     from batchlinks.progress import Progress
 
@@ -116,6 +117,19 @@ def read_standard_input(at_most: int) -> bytes:
     if len(content) > at_most:
         raise SettingsError(f"Standard input holds more than {at_most // 1_000_000:,} MB. Split the list.")
     return content
+
+
+def ask_to_heed(caution: "Caution") -> bool:
+    """Ask whether the patients whom a column marks are left out."""
+    from batchlinks.columns.cautions import question
+
+    click.echo(f"\n  {question(caution)}", err=True)
+    answer = click.prompt(
+        "  Leave these patients out, or send them all the same?", type=click.Choice(["leave out", "send"]), err=True
+    )
+    option = "heed" if answer == "leave out" else "ignore"
+    click.echo(f'  To be asked no more: {option} = ["{caution.name}"] in batchlinks.toml.', err=True)
+    return bool(answer == "leave out")
 
 
 def told(report: "Report", *, quiet: bool) -> int:

@@ -6,16 +6,12 @@ costs as much on a million rows as on ten thousand.
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchlinks.columns.header_words import (
-    Kind,
-    Meaning,
     Sense,
-    Standing,
-    id_meaning,
     key,
     says_birth_date,
     says_event,
@@ -23,11 +19,15 @@ from batchlinks.columns.header_words import (
     says_name,
     says_physician,
     says_relationship,
+    sense_of,
     senses_of,
+    words_of,
 )
+from batchlinks.columns.meaning import NOT_AN_ID, Kind, Meaning, Standing, id_meaning, says_issuers_number
 from batchlinks.columns.sensitive import (
     header_says_social_security,
     looks_like_social_security,
+    nine_digits,
     sample,
     share_matching,
 )
@@ -35,8 +35,10 @@ from batchlinks.columns.sensitive import (
 if TYPE_CHECKING:
     from batchlinks.table import Table
 
-FRAIL = frozenset({Kind.BARE, Kind.CLIENT, Kind.HOLDER, Kind.EXTERNAL, Kind.ENTERPRISE, Kind.PUBLIC_PAYER})
-"""Headers that name nobody, or somebody who need not be the patient."""
+FRAIL = frozenset({
+    Kind.BARE, Kind.CLIENT, Kind.HOLDER, Kind.EXTERNAL, Kind.ENTERPRISE, Kind.SUBJECT, Kind.PUBLIC_PAYER, Kind.NATIONAL,
+})  # fmt: skip
+"""Identifiers of nobody named, of somebody who need not be the patient, or issued by somebody else than the organization."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,51 @@ class Candidate:
         return self.meaning.kind
 
 
-def candidate_at(table: "Table", at: int) -> Candidate:
+def candidate_at(table: "Table", at: int, people: Collection[str] = ()) -> Candidate | None:
+    """The column as one that could be the external ID's, None where neither header nor values say so.
+
+    `people`: words for whoever the rows are, as `meaning.people_words` finds them.
+    """
+    header = table.headers[at]
+    meaning = id_meaning(header, people)
+    by_values = meaning.kind is Kind.UNKNOWN or (meaning is NOT_AN_ID and _values_may_tell(header, len(table)))
+    if meaning is NOT_AN_ID and not by_values:
+        return None
     cells = sample(table, at)
     if table.is_error_report:
         # Its rows are the ones whose ID was blank, a placeholder and the like: what is left of that says nothing.
         cells = ["" if _NO_DIGIT.fullmatch(cell) else cell for cell in cells]
-    return Candidate(at, table.headers[at], id_meaning(table.headers[at]), cells)
+    if by_values:
+        if len(table) and not _numbers_each_row(header, cells):
+            return None
+        meaning = Meaning(Standing.DOUBTFUL, Kind.UNKNOWN)
+    return Candidate(at, header, meaning, cells)
+
+
+def _values_may_tell(header: str, rows: int) -> bool:
+    """Whether the values alone can make it a column to ask about: the lexicon knows no word of its header (`HN`), or it
+    would be a plan's or clinic's own number if that were not another in each row."""
+    unknown = {sense_of(word) for word in words_of(header)} <= {Sense.UNKNOWN, Sense.NEUTRAL, Sense.NOTE}
+    return rows > 0 and (unknown or says_issuers_number(header))
+
+
+def numbers_each_row(table: "Table", at: int) -> bool:
+    """Whether the values of a column are made like identifiers, and nearly each row has one of its own."""
+    return len(table) > 0 and _numbers_each_row(table.headers[at], sample(table, at))
+
+
+_NEVER_OFFERED = frozenset({
+    Sense.EVENT, Sense.PROVIDER, Sense.RELATIVE, Sense.SOCIAL_SECURITY, Sense.TAX_ID, Sense.NAME, Sense.FIRST_NAME,
+    Sense.BIRTH, Sense.PERSON_CODE,
+})  # fmt: skip
+
+
+def is_worth_offering(table: "Table", at: int) -> bool:
+    """Whether somebody who is asked may mean this column though its header speaks of something else: it is a number
+    (`Unit Number`), and nearly each row has one of its own."""
+    senses = set(senses_of(table.headers[at]))
+    is_number = bool(senses & {Sense.IDENTIFIER, Sense.REFERENCE, Sense.CODE})
+    return is_number and not senses & _NEVER_OFFERED and numbers_each_row(table, at)
 
 
 def objection(table: "Table", candidate: Candidate) -> str | None:
@@ -92,14 +133,17 @@ def person_code(table: "Table", candidate: Candidate) -> int | None:
 
 
 def _may_number_a_family(table: "Table", suffix: int, candidate: Candidate) -> bool:
-    """Whether a `Suffix` in a table without rows could be a person code: not after a name, nor beside an MRN."""
-    after_name = suffix > 0 and says_name(table.headers[suffix - 1])
-    return len(table) == 0 and not after_name and candidate.kind in (Kind.MEMBER, Kind.HOLDER, Kind.BARE)
+    """Whether a `Suffix` without values could be a person code, by where it stands: beside the ID, not behind a name."""
+    if suffix > 0 and says_name(table.headers[suffix - 1]):
+        return False
+    if suffix == candidate.at + 1:
+        return True
+    return len(table) == 0 and candidate.kind in (Kind.MEMBER, Kind.HOLDER, Kind.BARE)
 
 
 def _is_shared_by_relatives(table: "Table", candidate: Candidate) -> bool:
     """Whether the table lists families and this number repeats, or there is nothing to see whether it does."""
-    if candidate.kind in (Kind.RECORD, Kind.PATIENT, Kind.NATIONAL, Kind.EXTERNAL):
+    if candidate.kind in (Kind.RECORD, Kind.PATIENT, Kind.SUBJECT, Kind.NATIONAL, Kind.EXTERNAL):
         return False
     if not any(says_relationship(header) for header in table.headers):
         return False
@@ -115,6 +159,16 @@ def _may_be_an_event(table: "Table", candidate: Candidate) -> bool:
 
 def _may_be_a_physician(table: "Table", candidate: Candidate) -> bool:
     return candidate.kind in _GENERAL and any(map(says_physician, table.headers))
+
+
+def _is_the_holders(table: "Table", candidate: Candidate) -> bool:
+    """Whether it is a subscriber's or client's number in a list whose names and birth dates are called the patient's."""
+    if candidate.kind not in (Kind.HOLDER, Kind.CLIENT):
+        return False
+    return any(
+        (says_name(header) or says_birth_date(header)) and Sense.PATIENT in senses_of(header)
+        for header in table.headers
+    )
 
 
 def _may_be_the_insurers(table: "Table", candidate: Candidate) -> bool:
@@ -135,6 +189,21 @@ def _is_unproven(_table: "Table", candidate: Candidate) -> bool:
 
 
 # --- what the values say --------------------------------------------------------------------------------------
+
+_ID_SHAPED = re.compile(r"(?=(?:[^\d]*\d){3})[A-Za-z0-9]+(?:[-_./:#][A-Za-z0-9]+)*|\d+(?: \d+)+")
+_SHORTEST_ID, _LONGEST_ID = 4, 64
+
+
+def _numbers_each_row(header: str, cells: list[str]) -> bool:
+    """Whether the values are made like identifiers, and nearly each row has one of its own."""
+    texts = [cell for cell in cells if cell]
+    if 2 * len(texts) < len(cells) or len(set(texts)) < 0.9 * len(texts):
+        return False
+    made = sum(1 for text in texts if _SHORTEST_ID <= len(text) <= _LONGEST_ID and _ID_SHAPED.fullmatch(text))
+    if made < 0.8 * len(texts) or looks_like_social_security(header, texts):
+        return False
+    return all(share_matching(pattern, texts) < 0.3 for pattern in (_DATE, _AMOUNT, _PHONE))
+
 
 _DATE = re.compile(
     r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
@@ -179,7 +248,11 @@ def _names_no_one(_table: "Table", candidate: Candidate) -> bool:
 
 
 def _looks_like_social_security(table: "Table", candidate: Candidate) -> bool:
-    return looks_like_social_security(candidate.header, candidate.cells) or _repeats_social_security(table, candidate)
+    return (
+        looks_like_social_security(candidate.header, candidate.cells)
+        or (candidate.kind not in (Kind.RECORD, Kind.MEMBER) and nine_digits(candidate.cells))
+        or _repeats_social_security(table, candidate)
+    )
 
 
 def _repeats_social_security(table: "Table", candidate: Candidate) -> bool:
@@ -240,7 +313,7 @@ def _looks_like_row_numbers(table: "Table", candidate: Candidate) -> bool:
 def _looks_like_person_codes(_table: "Table", candidate: Candidate) -> bool:
     """Whether `Person Number` holds 01, 02, 03."""
     return (
-        candidate.kind in (Kind.PATIENT, Kind.MEMBER)
+        candidate.kind in (Kind.PATIENT, Kind.SUBJECT, Kind.MEMBER)
         and len(candidate.texts) >= 10
         and share_matching(_SHORT_NUMBER, candidate.cells) >= 0.9
         and len(set(candidate.texts)) < 0.5 * len(candidate.texts)
@@ -295,6 +368,7 @@ def _is_frail(candidate: Candidate) -> bool:
 _OBJECTIONS: tuple[tuple[Callable[["Table", Candidate], bool], str], ...] = (
     (_may_be_an_event, "other columns speak of visits, orders or claims, and it may be one's number"),
     (_may_be_a_physician, "the rows seem to be physicians"),
+    (_is_the_holders, "the names and birth dates beside it are called the patient's"),
     (_may_be_the_insurers, "other columns speak of the patient's insurance, and it may be the insurer's number"),
     (_may_be_nobody, "no names and birth dates beside it say that it numbers people"),
     (_is_unproven, "there are no values to bear it out"),

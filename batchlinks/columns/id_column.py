@@ -12,8 +12,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchlinks.columns.evidence import FRAIL, Candidate, candidate_at, objection, person_code, says_nothing
-from batchlinks.columns.header_words import Kind, Standing, id_meaning, is_plain, key
+from batchlinks.columns.evidence import (
+    FRAIL,
+    Candidate,
+    candidate_at,
+    is_worth_offering,
+    numbers_each_row,
+    objection,
+    person_code,
+    says_nothing,
+)
+from batchlinks.columns.header_words import is_plain, key, notes_an_insurance
+from batchlinks.columns.meaning import Kind, Standing, id_meaning, people_words
+from batchlinks.columns.unsuitable import Content, unsuitable_content
 from batchlinks.errors import RosterError, SettingsError
 
 if TYPE_CHECKING:
@@ -42,24 +53,53 @@ class IdColumnUndecided(RosterError):
         """What each candidate is called, as `--id-column` takes it; `column C` where its header may be a person's."""
 
 
+class IdColumnUnsuitable(SettingsError):
+    """The named column, or one of those to be joined, holds what no patient ID is."""
+
+    def __init__(self, name: str, content: Content) -> None:
+        super().__init__(
+            f"{name} holds {content.value}, not patient IDs. Name another column with --id-column. If it is the right "
+            "one, add --any-column."
+        )
+        self.name = name
+        """As it may stand in a message: the header, or a letter where that may be a person's."""
+        self.content = content
+
+
+def columns_for_ids(table: "Table") -> list[str]:
+    """The names of the columns that somebody may choose from: all but those that hold dates, names and the like."""
+    names = display_names(table.headers)
+    return [name for at, name in enumerate(names) if unsuitable_content(table, at) is None]
+
+
 def possible_id_headers(headers: Sequence[str]) -> list[int]:
     """Positions of the headers that could be an external ID's, on their own words alone; generous."""
-    return [at for at, header in enumerate(headers) if id_meaning(header).standing > Standing.NONE]
+    meanings = map(id_meaning, headers)
+    return [
+        at
+        for at, meaning in enumerate(meanings)
+        if meaning.standing > Standing.NONE and meaning.kind is not Kind.UNKNOWN
+    ]
 
 
-def choose_id_column(table: "Table", wanted: str | None = None) -> IdColumn:
+def choose_id_column(table: "Table", wanted: str | None = None, *, any_column: bool = False) -> IdColumn:
     """The ID column that the user named, or else the one that is found.
 
     `wanted`: a header (case, accents, spaces and punctuation do not count, unless one fits exactly), `MRN (2)` for
     the second of two, `A+B` to join columns, a column letter where no header is called so; without header row also
-    a number, 1 for the first. A column named by the user is never overruled by its values.
+    a number, 1 for the first. `any_column`: a named one is meant whatever it holds.
 
-    Raises SettingsError where `wanted` fits no column, IdColumnUndecided where it fits several, or where no
-    column was named and none can be taken without asking.
+    Raises SettingsError where `wanted` fits no column, IdColumnUnsuitable where that column cannot hold patient IDs,
+    IdColumnUndecided where it fits several, or where no column was named and none can be taken without asking.
     """
-    if wanted is not None:
-        return _named(table, wanted)
-    return _found(table)
+    if wanted is None:
+        return _found(table)
+    named = _named(table, wanted)
+    for part in () if any_column else named.parts:
+        content = unsuitable_content(table, part)
+        if content is not None:
+            raise IdColumnUnsuitable(_describe(table.headers, [part])[0], content)
+    return named
 
 
 # --- the column that the user named ---------------------------------------------------------------------------
@@ -67,11 +107,11 @@ def choose_id_column(table: "Table", wanted: str | None = None) -> IdColumn:
 
 def _named(table: "Table", wanted: str) -> IdColumn:
     headers = table.headers
-    at = _column_called(headers, wanted)
+    at = column_called(headers, wanted)
     if at is not None:
         return IdColumn((at,), display_names(headers)[at])
     if "+" in wanted:
-        parts = tuple(_column_called(headers, part) for part in wanted.split("+"))
+        parts = tuple(column_called(headers, part) for part in wanted.split("+"))
         known = tuple(part for part in parts if part is not None)
         if len(known) == len(parts) > len(set(known)):
             raise SettingsError("--id-column joins a column with itself. Name two different columns.")
@@ -81,7 +121,7 @@ def _named(table: "Table", wanted: str) -> IdColumn:
     raise SettingsError(_not_there(headers, wanted))
 
 
-def _column_called(headers: Sequence[str], wanted: str) -> int | None:
+def column_called(headers: Sequence[str], wanted: str) -> int | None:
     """Position of the one column that is called so, None if there is none.
 
     Raises IdColumnUndecided if there are several.
@@ -141,7 +181,8 @@ def _not_there(headers: Sequence[str], wanted: str) -> str:
 
 _HEADERS_SHOWN = 6
 
-_PROVIDERS_OWN = frozenset({Kind.RECORD, Kind.PATIENT, Kind.NATIONAL})
+_PROVIDERS_OWN = frozenset({Kind.RECORD, Kind.PATIENT, Kind.SUBJECT})
+_INSURERS_OWN = frozenset({Kind.MEMBER, Kind.HOLDER})
 # Beside these a member ID may be the insurer's, noted in a list of the clinic's, or an employee's.
 _DOUBTS_A_MEMBER = frozenset({Kind.HOLDER, Kind.ACCOUNT, Kind.INSURANCE})
 
@@ -149,40 +190,81 @@ _DOUBTS_A_MEMBER = frozenset({Kind.HOLDER, Kind.ACCOUNT, Kind.INSURANCE})
 def _found(table: "Table") -> IdColumn:
     headers = table.headers
     if not any(headers):
-        raise _undecided(headers, [], "the list has no header row, so its columns cannot be told apart")
+        raise _undecided(
+            headers, _columns_by_values(table), "the list has no header row, so its columns can't be told apart"
+        )
     candidates = _candidates(table)
     # a blank column and one that names a kind stand in nobody's way
     living = [candidate for candidate in candidates if not says_nothing(table, candidate)]
+    names_insurances = any(map(notes_an_insurance, headers))
     chosen = [
         candidate
         for candidate in living
         if candidate.meaning.standing >= Standing.LIKELY
-        and not any(_stands_in_the_way(other, candidate) for other in living if other is not candidate)
+        and not any(
+            _stands_in_the_way(other, candidate, names_insurances=names_insurances)
+            for other in living
+            if other is not candidate
+        )
     ]
-    order = [candidate.at for candidate in candidates]
+    offered = _offered(table, candidates)
     if len(chosen) != 1:
-        raise _undecided(headers, order, _why_none(headers, living or candidates))
+        raise _undecided(headers, offered, _why_none(headers, living or candidates), example=_plainest(living))
     objection = _objection(table, chosen[0])
     if objection:
-        raise _undecided(headers, order, objection)
+        raise _undecided(headers, offered, objection)
     return IdColumn((chosen[0].at,), display_names(headers)[chosen[0].at])
 
 
 def _candidates(table: "Table") -> list[Candidate]:
-    """The columns whose headers could be an external ID's, the plainest first."""
-    found = [candidate_at(table, at) for at in possible_id_headers(table.headers)]
-    return sorted(found, key=lambda candidate: (-candidate.meaning.standing, candidate.at))
+    """The columns that could be the external ID's, the plainest first."""
+    people = people_words(table.headers)
+    found = [candidate_at(table, at, people) for at in range(len(table.headers))]
+    return sorted(
+        (candidate for candidate in found if candidate is not None),
+        key=lambda candidate: (-candidate.meaning.standing, candidate.at),
+    )
 
 
-def _stands_in_the_way(other: Candidate, candidate: Candidate) -> bool:
+def _offered(table: "Table", candidates: Sequence[Candidate]) -> list[int]:
+    """The positions of the columns to choose from where somebody is asked, the most likely first."""
+    likely = [candidate.at for candidate in candidates]
+    others = [at for at in range(len(table.headers)) if at not in likely and is_worth_offering(table, at)]
+    return [at for at in (*likely, *others) if unsuitable_content(table, at) is None]
+
+
+def _columns_by_values(table: "Table") -> list[int]:
+    """Of a list without a header: the columns that number each row."""
+    return [
+        at for at in range(len(table.headers)) if numbers_each_row(table, at) and unsuitable_content(table, at) is None
+    ]
+
+
+def _stands_in_the_way(other: Candidate, candidate: Candidate, *, names_insurances: bool) -> bool:
     """Whether `other` could be meant just as well, so that `candidate` is not taken unasked."""
     if other.meaning.standing is Standing.DOUBTFUL:
         return candidate.kind in FRAIL or (candidate.kind is Kind.MEMBER and other.kind in _DOUBTS_A_MEMBER)
     if other.kind is Kind.BARE:
         # a table's own row ID beside the patient's
         return candidate.kind is Kind.BARE
-    # a hospital's list names insurance numbers too; a health plan's member ID may be either
+    if other.kind in _INSURERS_OWN and names_insurances:
+        # the insurer's number, noted in a list of the clinic's
+        return candidate.kind not in _PROVIDERS_OWN
+    if other.kind is Kind.NATIONAL:
+        return candidate.kind is not Kind.RECORD
+    # a hospital's list names Medicaid numbers too; a health plan's member ID may be either
     return not (other.kind is Kind.PUBLIC_PAYER and candidate.kind in _PROVIDERS_OWN)
+
+
+def _plainest(candidates: Sequence[Candidate]) -> int | None:
+    """The position of the one to name as an example: a column that says it is the patient's, so that nobody copies a
+    wrong one."""
+    plain = (
+        candidate.at
+        for candidate in candidates
+        if candidate.meaning.standing is Standing.CLEAR and candidate.kind not in FRAIL
+    )
+    return next(plain, candidates[0].at if len(candidates) == 1 else None)
 
 
 def _why_none(headers: Sequence[str], candidates: Sequence[Candidate]) -> str:
@@ -233,33 +315,53 @@ def column_letters(at: int) -> str:
     return letters
 
 
-def _callable_names(headers: Sequence[str], columns: Sequence[int]) -> tuple[str, ...]:
+def callable_names(headers: Sequence[str], columns: Sequence[int]) -> tuple[str, ...]:
     """Names for columns that `--id-column` takes and that cannot be a patient's data."""
     names = display_names(headers)
+    certain = _is_header_row(headers)
     return tuple(
         names[at]
-        if is_plain(headers[at]) and (names[at] != headers[at] or headers.count(headers[at]) == 1)
+        if _may_be_shown(headers[at], certain=certain) and (names[at] != headers[at] or headers.count(headers[at]) == 1)
         else f"column {column_letters(at)}"
         for at in columns
     )
 
 
+_LONGEST_SHOWN = 60
+
+
+def _may_be_shown(header: str, *, certain: bool) -> bool:
+    """Whether a header can be no patient's data: it is one by its own words, or by those of the others beside it."""
+    if is_plain(header):
+        return True
+    return certain and bool(header) and len(header) <= _LONGEST_SHOWN and not re.search(r"\d{3}|@", header)
+
+
+def _is_header_row(headers: Sequence[str]) -> bool:
+    """Whether these are headers for certain: half of them, and two at least, say so by their words."""
+    plain = sum(map(is_plain, headers))
+    return plain >= 2 and 2 * plain >= sum(map(bool, headers))
+
+
 def _describe(headers: Sequence[str], columns: Sequence[int]) -> list[str]:
     return [
         name if name == f"column {column_letters(at)}" else f"`{name}` (column {column_letters(at)})"
-        for at, name in zip(columns, _callable_names(headers, columns), strict=True)
+        for at, name in zip(columns, callable_names(headers, columns), strict=True)
     ]
 
 
-def _undecided(headers: Sequence[str], candidates: Sequence[int], what: str) -> IdColumnUndecided:
+def _undecided(
+    headers: Sequence[str], candidates: Sequence[int], what: str, *, example: int | None = None
+) -> IdColumnUndecided:
     shown = [] if candidates else [at for at, header in enumerate(headers) if is_plain(header)][:_HEADERS_SHOWN]
     there = f" Among the columns: {_list(_describe(headers, shown))}." if shown else ""
-    names = _callable_names(headers, candidates)
-    example = f', for example --id-column "{names[0]}"' if names else ", by its header or its letter"
+    how = ", by its header or its letter"
+    if example is not None:
+        how = f', for example --id-column "{callable_names(headers, [example])[0]}"'
     return IdColumnUndecided(
-        f"which column is the patient ID is not certain: {what}.{there} Name it with --id-column{example}.",
+        f"can't tell which column holds the patient ID: {what}.{there} Name it with --id-column{how}.",
         tuple(candidates),
-        names,
+        callable_names(headers, candidates),
     )
 
 

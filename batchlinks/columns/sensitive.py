@@ -4,7 +4,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from batchlinks.columns.header_words import Kind, Sense, id_meaning, senses_of
+from batchlinks.columns.header_words import Sense, senses_of
+from batchlinks.columns.meaning import Kind, id_meaning
 
 if TYPE_CHECKING:
     from batchlinks.table import Table
@@ -72,6 +73,11 @@ def looks_like_social_security(header: str, texts: Sequence[str]) -> bool:
         return share_matching(_MEDICARE_CLAIM, texts) >= _SET_APART_SHARE
     if _SAYS_OTHERWISE.intersection(senses) or id_meaning(header).kind in _NINE_DIGITS_ARE_USUAL:
         return False
+    return nine_digits(texts)
+
+
+def nine_digits(texts: Sequence[str]) -> bool:
+    """Whether cells are bare nine digits, as Social Security numbers often are."""
     return share_matching(_NINE_DIGITS, texts) >= _NINE_DIGITS_SHARE
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from math import isfinite
 from pathlib import Path
@@ -53,6 +53,9 @@ class Option:
     variables: tuple[str, ...] = ()
     """Environment variables that it is read from besides `BATCHLINKS_` and its name."""
 
+    names_columns: bool = False
+    """Whether it takes several columns, whose names may hold spaces and commas."""
+
     only_run: bool = False
     """Whether `check` does without it."""
 
@@ -87,6 +90,9 @@ class RunSettings:
         None, "Header of the column with the patient ID; A+B joins two columns.", metavar="NAME"
     )
     id_join: str = _option("", "Text between the parts of a joined ID.", Group.IT, metavar="TEXT")
+    any_column: bool = _option(
+        False, "The column named with --id-column is right although it holds dates, names, phone numbers or the like."
+    )
     sheet: str | None = _option(None, "Sheet that holds the patient list.", metavar="NAME")
     header_row: int | None = _option(
         None,
@@ -105,6 +111,18 @@ class RunSettings:
         False, "IDs that differ only in upper and lower case, zeros, or separators are different people's."
     )
     exclude: Path | None = _option(None, "List of IDs never to be sent (opted out, deceased).", metavar="FILE")
+    heed: tuple[str, ...] = _option(
+        (),
+        "Leave out the patients marked in this column, such as Deceased or Do Not Contact. Repeatable.",
+        metavar="COLUMN",
+        names_columns=True,
+    )
+    ignore: tuple[str, ...] = _option(
+        (),
+        "Send patients whatever this column says, such as an Opt Out that means something else. Repeatable.",
+        metavar="COLUMN",
+        names_columns=True,
+    )
     output_dir: Path | None = _option(None, "Folder for the results; else the patient list's own.", metavar="DIR")
     format: Literal["xlsx", "csv"] = _option("xlsx", "Kind of the result files.", choices=("xlsx", "csv"))
     columns: str | None = _option(
@@ -237,6 +255,8 @@ CONTRADICTIONS = (
 
 def validated(settings: RunSettings) -> RunSettings:
     """The settings, if each makes sense, and all of them together. Raises SettingsError."""
+    single = {name: (text,) for name in _NAMES_COLUMNS if isinstance(text := getattr(settings, name), str)}
+    settings = replace(settings, **single) if single else settings
     check_values(settings)
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
@@ -285,8 +305,8 @@ def _check_value(name: str, option: Option, value: Any) -> None:
 class Config:
     """What `batchlinks.toml` says. Names of options have underscores."""
 
-    options: Mapping[str, str] = field(default_factory=dict)
-    """Values as text."""
+    options: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Values as text; of an option that names columns, all of them."""
 
     projects: Mapping[str, str] = field(default_factory=dict)
     """Project IDs by name."""
@@ -325,7 +345,7 @@ def read_config(path: Path | None, known: Collection[str]) -> Config:
     notify = content.pop("notify", [])
     if not isinstance(notify, list) or not all(isinstance(address, str) for address in notify):
         raise SettingsError(f'{path}: notify is a list of addresses: notify = ["mailto://…"].')
-    options = {_option_name(key, known, path): as_text(value, key, path.name) for key, value in content.items()}
+    options = {_option_name(key, known, path): as_given(value, key, path.name) for key, value in content.items()}
     return Config(options, projects, rosters, tuple(notify), path.name)
 
 
@@ -345,6 +365,23 @@ def _option_name(key: str, known: Collection[str], path: Path) -> str:
         hint = f" Did you mean {near[0].replace('_', '-')}?" if near else ""
         raise SettingsError(f"{path} has a key that is no option: {key}.{hint}")
     return name
+
+
+def as_given(value: object, key: str, where: str) -> str | tuple[str, ...]:
+    """A value of the settings file as the command line would have it, where an option may be given several times.
+
+    Raises SettingsError for what no option takes.
+    """
+    if key.replace("-", "_") not in _NAMES_COLUMNS:
+        return as_text(value, key, where)
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    raise SettingsError(f'{where}: {key} is a list of columns: {key} = ["Deceased"].')
+
+
+_NAMES_COLUMNS = frozenset(entry.name for entry in fields(RunSettings) if entry.metadata["option"].names_columns)
 
 
 def as_text(value: object, key: str, where: str) -> str:

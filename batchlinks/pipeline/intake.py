@@ -1,19 +1,21 @@
 """The first half of a run and the whole of a check: a roster is read and screened, by the settings of the one who asks."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks.advice import COMMAND, Advice
+from batchlinks.columns.cautions import Caution, CautionsUndecided, find_cautions
 from batchlinks.columns.id_column import IdColumn, choose_id_column
 from batchlinks.config.secrets import RESULT_PASSWORD, read_secret
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.logs import logger
-from batchlinks.patients.identifier import read_id
+from batchlinks.patients.identifier import clean, read_id
 from batchlinks.results.publish.result_files import NO_FOLDER
 from batchlinks.roster.error_report import without_report_columns
 from batchlinks.roster.id_list import read_id_list
@@ -23,7 +25,7 @@ from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.screening.earlier import corrected, keep_earlier_verdicts
 from batchlinks.screening.result import Rules, Screened, in_words
 from batchlinks.storage.opening import is_address
-from batchlinks.table import Table
+from batchlinks.table import CellKind, Table
 
 Source = Path | RosterBytes
 
@@ -62,7 +64,7 @@ def read(
     )
     table = without_report_columns(read_roster(source, options))
     seen(table)
-    column = choose_id_column(table, settings.id_column)
+    column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
     logger().info(
         f"Read {len(table):,} row{'' if len(table) == 1 else 's'}{f' from sheet {table.sheet}' if table.sheet else ''}; "
         f"the patient ID is in {column.name}.",
@@ -80,8 +82,39 @@ def _password(settings: RunSettings, environment: Mapping[str, str]) -> str | No
     return password or None
 
 
-def screened_by(settings: RunSettings, table: Table, column: IdColumn, *, withdrawn: frozenset[str]) -> Screened:
-    """Every row with its ID or the reason why it has none. Raises RosterError for an exclude list in doubt."""
+def decide_on_cautions(
+    table: Table,
+    settings: RunSettings,
+    ask: Callable[[Caution], bool | None] = lambda _: None,
+    *,
+    leave_open: bool = False,
+) -> tuple[list[Caution], list[Caution]]:
+    """The columns such as `Deceased` whose marks are heeded, and those that nobody has decided on.
+
+    `ask` answers whether the marks of a column are heeded; None where nobody can say. Raises CautionsUndecided then,
+    unless `leave_open`, and SettingsError for a column to heed that the list lacks.
+    """
+    heeded, undecided = find_cautions(table, heed=settings.heed, ignore=settings.ignore)
+    answers = [(caution, ask(caution)) for caution in undecided]
+    heeded += [caution for caution, answer in answers if answer]
+    still_open = [caution for caution, answer in answers if answer is None]
+    if still_open and not leave_open:
+        raise CautionsUndecided(still_open)
+    return heeded, still_open
+
+
+def screened_by(
+    settings: RunSettings,
+    table: Table,
+    column: IdColumn,
+    *,
+    withdrawn: frozenset[str],
+    heeded: Sequence[Caution] = (),
+) -> Screened:
+    """Every row with its ID or the reason why it has none; patients whom a heeded column marks are excluded.
+
+    Raises RosterError for an exclude list in doubt.
+    """
     rules = Rules(
         pattern=re.compile(settings.id_pattern) if settings.id_pattern is not None else None,
         width=settings.id_width,
@@ -89,7 +122,7 @@ def screened_by(settings: RunSettings, table: Table, column: IdColumn, *, withdr
         any_shape=settings.any_shape,
         exact_ids=settings.exact_ids,
         joined_by=settings.id_join,
-        excluded=_excluded(settings),
+        excluded=_excluded(settings) | _marked(settings, table, column, heeded),
         withdrawn=withdrawn,
     )
     from batchlinks.screening.screen import screen  # with pandas, which is imported while the roster is read
@@ -131,6 +164,21 @@ def _excluded(settings: RunSettings) -> frozenset[str]:
         otherwise="so somebody who is to be left out might not be",
     )
     return frozenset(listed)
+
+
+def _marked(settings: RunSettings, table: Table, column: IdColumn, heeded: Sequence[Caution]) -> frozenset[str]:
+    """The IDs of the rows that a heeded column marks: all rows of such a patient are left out, the unmarked too."""
+    if not heeded:
+        return frozenset()
+    rows = np.flatnonzero(np.logical_or.reduce([caution.marked for caution in heeded])).tolist()
+    parts = [table.column(part).take(rows).to_pylist() for part in column.parts]
+    kinds = [table.kinds.get(part) for part in column.parts]
+    found = set()
+    for row, texts in zip(rows, zip(*parts, strict=True), strict=True):
+        text = texts[0] if len(texts) == 1 else settings.id_join.join(map(clean, texts))
+        kind = max(CellKind.TEXT if each is None else int(each[row]) for each in kinds)
+        found.add(read_id(text, kind, width=settings.id_width)[0])
+    return frozenset(found - {""})
 
 
 def ids_listed(

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from batchlinks import logs
 from batchlinks.arrow import positions_among, release_unused_memory
+from batchlinks.columns.cautions import Caution, question
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.config.paths import data_folder, default_ledger
 from batchlinks.config.secrets import read_credentials, read_result_password
@@ -26,7 +27,14 @@ from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
-from batchlinks.pipeline.intake import Source, read, screened_by, tell_warnings, warn_of_links_before
+from batchlinks.pipeline.intake import (
+    Source,
+    decide_on_cautions,
+    read,
+    screened_by,
+    tell_warnings,
+    warn_of_links_before,
+)
 from batchlinks.pipeline.requests import Asked, ask, require_means
 from batchlinks.pipeline.verification import judged, refuse_unanswered
 from batchlinks.progress import Progress, Silent
@@ -92,6 +100,13 @@ class Surroundings:
     tell: Callable[["Report"], object] = lambda _: None
     """Says how a run ended. It is finished only after that: who was not told gives the same command again."""
 
+    heeds: Callable[[Caution], bool | None] = lambda _: None
+    """Is asked whether patients are left out whom a column such as `Deceased` marks, where no setting says; None where
+    nobody can say, which ends a run, and a check unless it leaves that open."""
+
+    leaves_cautions_open: bool = False
+    """Whether a check goes on without an answer, since somebody can be asked before the run."""
+
     seen: Callable[[Table], object] = lambda _: None
     """Is shown the table as soon as it is read: before its ID column is chosen, and also where that is undecided."""
 
@@ -113,6 +128,9 @@ class Report:
 
     stopped_by: BatchlinksError | None = None
     """Why a run ended before all was asked."""
+
+    undecided: tuple[Caution, ...] = ()
+    """Of a check: columns such as `Deceased` about which a run will ask."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -144,11 +162,12 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
     with ExitStack() as to_the_end:
         with _files(source, settings, endpoint.project_id, around) as files:
             table, column = _read(summary, source, settings, around)
+            heeded, _ = decide_on_cautions(table, settings, around.heeds)
             staff = handout(table, column, settings)
             _check_size(table, settings)
             path = _ledger_path(settings, around)
             with Ledger(path, api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
-                screened = screened_by(settings, table, column, withdrawn=ledger.withdrawn())
+                screened = screened_by(settings, table, column, withdrawn=ledger.withdrawn(), heeded=heeded)
                 release_unused_memory()
                 wanted = screened.ids.filter(pa.array(_first(screened.sendable, settings.limit)))
                 ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=files.unfinished_runs())
@@ -214,17 +233,21 @@ def _check(summary: Summary, source: Source, settings: RunSettings, around: Surr
     summary.project_id = project_id = chosen_project(settings, around.config, around.environment)
     with _files(source, settings, project_id, around, check=True) as files:
         table, column = _read(summary, source, settings, around)
+        heeded, undecided = decide_on_cautions(table, settings, around.heeds, leave_open=around.leaves_cautions_open)
         staff = handout(table, column, settings)
         _check_size(table, settings)
-        screened = screened_by(settings, table, column, withdrawn=_withdrawn(settings, project_id, around))
+        withdrawn = _withdrawn(settings, project_id, around)
+        screened = screened_by(settings, table, column, withdrawn=withdrawn, heeded=heeded)
         tell_warnings(screened)
+        for caution in undecided:
+            logger().warning(f"{question(caution)} The run will ask whether to leave them out.", rows=caution.rows)
         _count(summary, table, screened, linked=screened.sendable)
         refused = refused_rows(table, screened)
         sheets = _error_sheets(table, column, screened, refused, staff, settings)
         published = files.publish(summary, sheets)
     audit.append(data_folder(around.environment), summary, user=around.user)
     files.finish()
-    return Report(summary, published, sheets, refused)
+    return Report(summary, published, sheets, refused, undecided=tuple(undecided))
 
 
 # --- before ---------------------------------------------------------------------------------------------------

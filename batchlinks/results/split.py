@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.columns.header_words import Sense, Standing, id_meaning, is_plain, senses_of, words_of
+from batchlinks.columns.header_words import Sense, is_plain, senses_of, words_of
 from batchlinks.columns.id_column import IdColumn, column_letters, display_names
+from batchlinks.columns.meaning import Standing, id_meaning
 from batchlinks.columns.sensitive import sample, share_matching, social_security_columns
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.patients.people import identity_columns

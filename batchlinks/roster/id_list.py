@@ -38,7 +38,7 @@ def _table_with_ids(source: Path | RosterBytes, id_column: str | None) -> tuple[
     try:
         try:
             table = read_roster(source, ReadOptions(id_column=id_column))
-            return table, choose_id_column(table, id_column)
+            return table, choose_id_column(table, id_column, any_column=True)
         except SettingsError:  # it may be called otherwise here than in the patient list
             table = read_roster(source)
             return table, choose_id_column(table)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -60,9 +60,16 @@ def given(model: BaseModel) -> dict[str, Any]:
 def from_form(texts: Mapping[str, str]) -> dict[str, Any]:
     """From the text fields of a form, where a blank one says nothing. Raises SettingsError."""
     try:
-        return given(RunFields.model_validate({name: text for name, text in texts.items() if text != ""}))
+        return given(RunFields.model_validate({name: _of_form(name, text) for name, text in texts.items() if text}))
     except ValidationError as error:
         raise SettingsError(sentence_of(error.errors())) from None
+
+
+def _of_form(name: str, text: str) -> str | list[str]:
+    """A text field's value; of an option that names columns, a column a line."""
+    if name in SETTABLE and get_origin(SETTABLE[name]) is tuple:
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    return text
 
 
 def sentence_of(errors: Sequence[Any]) -> str:
@@ -96,7 +103,12 @@ def effective(base: RunSettings, settings: Mapping[str, Any]) -> RunSettings:
         for one, other in (pair, pair[::-1])
         if settings.get(one) and other not in settings and getattr(base, other)
     }
-    return validated(replace(base, **aside, **settings))
+    added = {  # what IT leaves out stays left out
+        name: (*getattr(base, name), *value)
+        for name, value in settings.items()
+        if name in SETTABLE and get_origin(SETTABLE[name]) is tuple
+    }
+    return validated(replace(base, **aside, **{**settings, **added}))
 
 
 def in_page_words(sentence: str) -> str:

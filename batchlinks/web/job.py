@@ -130,7 +130,8 @@ def _listen(folder: Path) -> None:
 
 def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
     """What the server saves as `Upload.checked`, or `{"refused": "a sentence"}`."""
-    from batchlinks.columns.id_column import IdColumnUndecided, choose_id_column, display_names
+    from batchlinks.columns.cautions import question
+    from batchlinks.columns.id_column import IdColumnUndecided, choose_id_column, columns_for_ids, display_names
     from batchlinks.pipeline import run as batch
     from batchlinks.results.reports import kept_for_staff
     from batchlinks.roster.sheet_choice import SheetUndecided
@@ -140,7 +141,9 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
     tables: list[Table] = []
     try:
         settings = effective(task.base_settings, task.settings or {})
-        around = batch.Surroundings(config=Config(projects=task.projects), seen=tables.append, user=upload.owner)
+        around = batch.Surroundings(
+            config=Config(projects=task.projects), seen=tables.append, user=upload.owner, leaves_cautions_open=True
+        )
         report = batch.check(_roster(uploads, upload), _placed(settings, uploads, upload), around)
     except IdColumnUndecided as undecided:
         (table,) = tables
@@ -149,6 +152,7 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
             "columns": display_names(table.headers),
             "id_column": None,
             "candidates": list(undecided.names),
+            "can_hold_ids": columns_for_ids(table),
             "rows": len(table),
             "sendable": None,
             "duplicates": None,
@@ -168,12 +172,16 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
         return {"refused": defect(error)}
     (table,) = tables
     summary = report.summary
-    column = choose_id_column(table, settings.id_column)
+    column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
     return {
         "sheet": table.sheet,
         "columns": display_names(table.headers),
         "id_column": summary.id_column,
         "candidates": [],
+        "can_hold_ids": columns_for_ids(table),
+        "cautions": [
+            {"name": caution.name, "question": question(caution), "rows": caution.rows} for caution in report.undecided
+        ],
         "rows": summary.rows,
         "sendable": summary.linked,
         "duplicates": summary.duplicates,

@@ -82,6 +82,7 @@ def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
         id_columns=checked["at"],
         for_staff=checked.get("for_staff", []),
         candidates=_candidates(checked),
+        can_hold_ids=_can_hold_ids(checked),
         shares=shares_of(known),
         to_do=ToDo.of(known.errors),
         without_a_link=sum(known.errors.values()),
@@ -133,12 +134,18 @@ def _candidates(checked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each with what stands in it, so that the right one is recognised."""
     columns, preview = checked["columns"], checked["preview"]
     found = []
-    for name in checked["candidates"] or (columns if checked["id_column"] is None else []):
+    for name in checked["candidates"] or (_can_hold_ids(checked) if checked["id_column"] is None else []):
         at = columns.index(name) if name in columns else _lettered(name)
         cells = [row[preview["columns"].index(at)] for row in preview["rows"] if at in preview["columns"]]
         header = columns[at] if at is not None and at < len(columns) else name
         found.append({"name": name, "header": header, "samples": [cell for cell in cells if cell][:_SAMPLES]})
     return found
+
+
+def _can_hold_ids(checked: Mapping[str, Any]) -> list[str]:
+    """The columns that may be chosen; of lists checked by an earlier version, all."""
+    columns: list[str] = checked.get("can_hold_ids", checked["columns"])
+    return columns
 
 
 def _lettered(name: str) -> int | None:

@@ -68,6 +68,10 @@ class Run(BaseModel):
     columns: list[str]
     id_column: str | None = Field(description="Header of the column with the patient ID; null while undecided.")
     candidates: list[str] = Field(description="Columns that could be it, while undecided.")
+    cautions: list[dict[str, Any]] = Field(
+        description="Columns such as `Deceased` about which it is undecided whether marked patients are left out: "
+        "`name` (for `heed` or `ignore`), `question`, `rows`."
+    )
     rows: int
     sendable: int | None = Field(description="Patients for whom a link can be asked; null while undecided.")
     duplicates: int | None
@@ -176,6 +180,7 @@ class Runs:
             settings=dict(upload.settings),
             project=self.project_of(upload),
             **{name: checked[name] for name in _OF_THE_CHECK},
+            cautions=checked.get("cautions", []),
             **facts,
         )
 
@@ -230,11 +235,16 @@ class Runs:
             return self.uploads.save(replace(upload, started_at=None))
 
     async def start(self, upload: Upload, user: str | None) -> Upload:
-        """Raises NotNow while the ID column is undecided. One that waits, runs or is done stays as it is."""
+        """Raises NotNow while the ID column, or whether marked patients are left out, is undecided.
+
+        A run that waits, runs or is done stays as it is.
+        """
         async with self._alone(upload):
             upload = self.find(upload.id, user)
             if (upload.checked or {})["id_column"] is None:
                 raise NotNow("Which column is the patient ID is not decided yet. Choose it first.")
+            if (upload.checked or {}).get("cautions"):
+                raise NotNow("It is not decided yet whether marked patients are left out. Decide that first.")
             outcome = self.uploads.outcome(upload)
             if await self._is_under_way(upload) or (outcome and outcome["exit_code"] in _FINISHED):
                 return upload

@@ -7,6 +7,9 @@ from batchlinks.advice import Do, Door
 LABELS = MappingProxyType(
     {
         "id_column": "Patient ID column",
+        "any_column": "Use this column anyway",
+        "heed": "Leave out patients marked in",
+        "ignore": "Ignore the marks in",
         "sheet": "Sheet",
         "header_row": "Row with the headers",
         "encoding": "Encoding",

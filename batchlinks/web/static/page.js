@@ -198,6 +198,13 @@ function prepareRun() {
       doing(form, async () => { await call("PATCH", path, fieldsOf(form)); await showAnew(); });
     });
   }
+  for (const button of run.querySelectorAll("[data-decide]")) {
+    button.addEventListener("click", () => doing(button, async () => {
+      const { decide, column, decided } = button.dataset;
+      await call("PATCH", path, { [decide]: [...JSON.parse(decided), column] });
+      await showAnew();
+    }));
+  }
   for (const button of run.querySelectorAll("[data-start]")) {
     button.addEventListener("click", () => doing(button, async () => {
       const limit = button.dataset.limit;
