@@ -147,7 +147,8 @@ def test_at_night_a_list_waits_for_its_table_to_say(
     command: Command, tmp_path: Path, private_home: Path, healthex: RunningSimulator
 ) -> None:
     inbox, outbox = tmp_path / "in", tmp_path / "out"
-    inbox.mkdir(), outbox.mkdir()
+    inbox.mkdir()
+    outbox.mkdir()
     settings = private_home / "batchlinks.toml"
     table = '[[roster]]\nmatch = "*.csv"\nid-column = "MRN"\n'
 

@@ -255,7 +255,9 @@ CONTRADICTIONS = (
 
 def validated(settings: RunSettings) -> RunSettings:
     """The settings, if each makes sense, and all of them together. Raises SettingsError."""
-    single = {name: (text,) for name in _NAMES_COLUMNS if isinstance(text := getattr(settings, name), str)}
+    single: dict[str, Any] = {
+        name: (text,) for name in _NAMES_COLUMNS if isinstance(text := getattr(settings, name), str)
+    }
     settings = replace(settings, **single) if single else settings
     check_values(settings)
     for one, other in CONTRADICTIONS:
