@@ -1,9 +1,11 @@
 """The ledger's file: opened, found to be one and sound, brought up to date; and what SQLite complains of, in words."""
 
+import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from batchlinks.errors import BatchlinksError, SettingsError
@@ -42,6 +44,8 @@ def open_ledger(path: Path | None, *, examine: bool = False) -> sqlite3.Connecti
             connection.execute("PRAGMA cell_size_check = ON")
             if examine:
                 _check_is_sound(connection, path)
+            if path is not None:
+                _keep_copy(connection, path)
             schema.migrate(connection)
             _check_indexes(connection, path)
             _check_projects(connection, path)
@@ -71,6 +75,30 @@ def _check_is_ledger(connection: sqlite3.Connection, path: Path | None) -> None:
         raise SettingsError(damaged(path))
     if version > schema.VERSION:
         raise SettingsError(f"The ledger {path} was made by a newer batchlinks. Update batchlinks.")
+
+
+def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
+    """Before a ledger is brought up to date: it stays, as it is, in a file beside it that is named after its version."""
+    version = schema.version_of(connection)
+    if not 0 < version < schema.VERSION:
+        return
+    kept = path.with_name(f"{path.name}.{version}")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{kept.name}.", suffix=".tmp")  # for its owner only
+    os.close(descriptor)
+    unfinished = Path(name)
+    try:
+        with closing(sqlite3.connect(unfinished)) as copy:
+            connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, and none beside it
+            is_older = schema.version_of(copy) == version
+        if is_older:  # as a rule; or else another run was faster, and has kept its copy
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(kept)
+            logger().info(f"The ledger is brought up to date. As it was before, it stays in {kept}.")
+    finally:
+        for side in ("", "-journal", "-wal", "-shm"):
+            unfinished.with_name(f"{unfinished.name}{side}").unlink(missing_ok=True)
 
 
 def _set_journal_mode(connection: sqlite3.Connection, wanted: str) -> str:

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
 from itertools import repeat
 from operator import itemgetter
 from pathlib import Path
@@ -29,6 +31,7 @@ import pyarrow.compute as pc
 from batchlinks.arrow import combine_chunks, positions_among, release_unused_memory
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
+from batchlinks.ledger.naming import Naming, note_naming, read_naming
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
 
 _FLUSH_EVERY_S = 0.05
@@ -39,8 +42,42 @@ _CHECKED_WHOLE = 50_000
 _SCAN_FROM = 20_000
 """IDs from which on it may be faster to read a project's links from one end to the other than to look each up."""
 
-_Answer = tuple[str, str, str, bool]
-"""External ID, link, when it was issued, whether it replaces an earlier one."""
+_Answer = tuple[str, str, str, bool, str | None]
+"""External ID, link, when it was issued, whether it replaces any earlier one, the earlier one that it replaces."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What goes to disk together."""
+
+    answers: list[_Answer] = field(default_factory=list)
+    named: bool = False
+    """Whether a link has named its patient."""
+
+    waiting: list[threading.Event] = field(default_factory=list)
+    """To be set once it is on disk."""
+
+    ends: bool = False
+    """Nothing comes after it."""
+
+    def add(self, item: "_Answer | threading.Event | _Mark") -> None:
+        match item:
+            case threading.Event():
+                self.waiting.append(item)
+            case _Mark.NAMED:
+                self.named = True
+            case _Mark.END:
+                self.ends = True
+            case _:
+                self.answers.append(item)
+
+
+class _Mark(Enum):
+    """What the writer is told besides answers."""
+
+    NAMED = 1
+    END = 2
+
 
 _LINK = (
     "CAST(link.external_id || char(10) || link.link || char(10) || link.issued_at AS BLOB), link.check_value,"
@@ -82,7 +119,7 @@ class Ledger:
 
         self._recorded = False
         self._check_links()
-        self._waiting: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Answer | threading.Event | _Mark] = queue.SimpleQueue()
         self._failure: LedgerError | None = None
         self._told = False
         """Whether the failure was raised already: once is enough."""
@@ -102,6 +139,8 @@ class Ledger:
             if kind is None and not self._told:
                 raise
         finally:
+            self._waiting.put(_Mark.END)
+            self._writer.join()
             self._read.close()
 
     def _check_links(self) -> None:
@@ -245,9 +284,13 @@ class Ledger:
 
     def _with_unsaved(self, known: pa.Table, external_ids: pa.Array) -> pa.Table:
         """Where the disk failed in mid-run, this run's results still hold what could not be recorded."""
-        unsaved = {external_id: (link, issued_at) for external_id, link, issued_at, replace in self._unsaved if replace}
+        unsaved = {
+            external_id: (link, issued_at)
+            for external_id, link, issued_at, replace, instead_of in self._unsaved
+            if replace or instead_of is not None
+        }
         known = known.filter(pc.invert(pc.is_in(known.column("external_id"), pa.array(list(unsaved), pa.string()))))
-        for external_id, link, issued_at, _ in self._unsaved:
+        for external_id, link, issued_at, *_ in self._unsaved:
             unsaved.setdefault(external_id, (link, issued_at))
         asked = set(external_ids.to_pylist()) - set(known.column("external_id").to_pylist())
         rows = [
@@ -270,9 +313,35 @@ class Ledger:
         return frozenset(external_id for external_id, project, *_ in rows if project in (0, self._project))
 
     def known(self, texts: Collection[str]) -> set[str]:
-        """Those of `texts` that are external IDs with a link in this project."""
-        query = "SELECT external_id FROM wanted JOIN link USING (external_id) WHERE link.project = ?"
-        return {external_id for rows in self._matching(pa.array(texts, pa.string()), query) for (external_id,) in rows}
+        """Those of `texts` that are IDs of a patient with a link, or a withdrawn one, in any project of this API.
+
+        A look-up each: for a few, also while answers are recorded.
+        """
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM project JOIN link ON link.project = project.number"
+            " WHERE project.api = ?1 AND link.external_id = ?2)"
+            " OR EXISTS (SELECT 1 FROM withdrawal WHERE external_id = ?2)"
+        )
+        with self._reading():
+            return {text for text in texts if self._read.execute(query, (self._api, text)).fetchone()[0]}
+
+    def all_known(self) -> pa.Array:
+        """All of the IDs that `known` knows, some perhaps more than once."""
+        query = (
+            "SELECT link.external_id FROM project JOIN link ON link.project = project.number WHERE project.api = ?"
+            " UNION ALL SELECT external_id FROM withdrawal"
+        )
+        found = [pa.array([], pa.string())]
+        with self._reading():
+            cursor = self._read.execute(query, (self._api,))
+            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                found.append(pa.array([external_id for (external_id,) in rows], pa.string()))
+        return pa.concat_arrays(found)
+
+    def all_links(self) -> Iterator[pa.Table]:
+        """Every link of the project, some at a time: what `_KNOWN` names. Read it to its end, or close it."""
+        for rows in self._all():
+            yield self._as_table([rows])
 
     def in_other_projects(self, external_ids: pa.Array) -> set[str]:
         """Those of these IDs that have a link in another project of the same API, and none in this one."""
@@ -291,10 +360,13 @@ class Ledger:
         return {external_id for rows in self._matching(external_ids, query, self._api) for (external_id,) in rows}
 
     def other_owners(self, links: Collection[str]) -> Mapping[str, Collection[str]]:
-        """To which IDs of this project the ledger gives each of these links."""
+        """To which IDs, in any project of this API, the ledger gives each of these links."""
         owners: dict[str, set[str]] = {}
-        query = "SELECT link, link.external_id FROM link WHERE link.project = ? AND link IN (SELECT external_id FROM wanted)"
-        for rows in self._matching(pa.array(links, pa.string()), query):
+        query = (
+            "SELECT link, link.external_id FROM link JOIN project ON project.number = link.project"
+            " WHERE project.api = ?2 AND link IN (SELECT external_id FROM wanted)"
+        )
+        for rows in self._matching(pa.array(links, pa.string()), query, self._api):
             for link, external_id in rows:
                 owners.setdefault(link, set()).add(external_id)
         return owners
@@ -321,19 +393,38 @@ class Ledger:
 
     # --- what is new -------------------------------------------------------------------------------------------
 
-    def record(self, external_id: str, link: str, *, replace: bool = False) -> None:
+    def naming(self) -> Naming:
+        """Whether this project's links name their patients, as far as that is recorded, and what IT has said about it."""
+        with self._reading():
+            try:
+                return read_naming(self._read, self._project)
+            except ValueError as error:
+                raise self._kind()(damaged(self._path)) from error
+
+    def decide_naming(self, names: bool) -> None:
+        """Record it, before any answer is. Once a link has named a patient, that stays."""
+        with self._reading(), self._read:
+            note_naming(self._read, self._project, names)
+
+    def record_named(self) -> None:
+        """A link has named a patient. On disk together with the next answers."""
+        self._waiting.put(_Mark.NAMED)
+
+    def record(self, external_id: str, link: str, *, replace: bool = False, instead_of: str | None = None) -> None:
         """Keep an answer. It is on disk within a tenth of a second.
 
-        Raises LedgerError once writing has failed; `links_for` knows the answer all the same.
+        It takes the place of an earlier link with `replace`, and of that link alone with `instead_of`. Raises LedgerError
+        once writing has failed; `links_for` knows the answer all the same.
         """
         self._recorded = True
-        self._waiting.put((external_id, link, now(), replace))
+        self._waiting.put((external_id, link, now(), replace, instead_of))
         self._raise_failure()
 
     def flush(self) -> None:
-        """Wait until every answer is on disk; nothing can be recorded after that. Raises LedgerError."""
-        self._waiting.put(None)
-        self._writer.join()
+        """Wait until every answer is on disk. Raises LedgerError."""
+        written = threading.Event()
+        self._waiting.put(written)
+        written.wait()
         self._raise_failure()
 
     def _raise_failure(self) -> None:
@@ -343,48 +434,62 @@ class Ledger:
 
     def _write_answers(self) -> None:
         """The writer thread: whatever arrives within a twentieth of a second is one transaction."""
+        batch = _Batch()
         try:
             # In memory there is one database a connection, so the reading connection does the writing too.
             shared = self._path is None
             connection = self._read if shared else open_ledger(self._path)
             try:
-                while (batch := self._next_batch()) is not None:
-                    self._unsaved = batch
+                while not batch.ends:
+                    batch = self._next_batch()
+                    self._unsaved = batch.answers
                     self._write(connection, batch)
                     self._unsaved = []
+                    _wake(batch)
             finally:
                 if not shared:
                     connection.close()
         except Exception as error:  # whatever it is: an answer that is not on disk must not be lost unseen
             self._failure = write_failed(self._path, error)
-            while (batch := self._next_batch()) is not None:
-                self._unsaved += batch
+            _wake(batch)
+            while not batch.ends:
+                batch = self._next_batch()
+                self._unsaved += batch.answers
+                _wake(batch)
 
-    def _next_batch(self) -> list[_Answer] | None:
-        """What has arrived by now, after waiting for the first; None at the end."""
-        first = self._waiting.get()
-        if first is None:
-            return None
-        batch = [first]
-        time.sleep(_FLUSH_EVERY_S)
+    def _next_batch(self) -> _Batch:
+        """What has arrived by now, after waiting for the first."""
+        batch = _Batch()
+        batch.add(self._waiting.get())
+        if not (batch.ends or batch.waiting):
+            time.sleep(_FLUSH_EVERY_S)
         with suppress(queue.Empty):
-            while True:
-                item = self._waiting.get_nowait()
-                if item is None:
-                    self._waiting.put(None)
-                    break
-                batch.append(item)
+            while not batch.ends:
+                batch.add(self._waiting.get_nowait())
         return batch
 
-    def _write(self, connection: sqlite3.Connection, batch: Sequence[_Answer]) -> None:
+    def _write(self, connection: sqlite3.Connection, batch: _Batch) -> None:
+        if not (batch.answers or batch.named):
+            return
         with connection:
             connection.executemany(
                 "INSERT INTO link (project, external_id, link, issued_at, issued_by, check_value)"
-                " VALUES (?1, ?2, ?3, ?4, ?6, ?7)"
+                " VALUES (?1, ?2, ?3, ?4, ?7, ?8)"
                 " ON CONFLICT DO UPDATE SET link = excluded.link, issued_at = excluded.issued_at, handed_out = NULL,"
-                " issued_by = excluded.issued_by, handed_by = NULL, check_value = excluded.check_value WHERE ?5",
-                ((self._project, *answer, self._run, link_check_value(self._project, *answer[:3])) for answer in batch),
+                " issued_by = excluded.issued_by, handed_by = NULL, check_value = excluded.check_value"
+                " WHERE ?5 OR link.link = ?6",
+                (
+                    (self._project, *answer, self._run, link_check_value(self._project, *answer[:3]))
+                    for answer in batch.answers
+                ),
             )
+            if batch.named:
+                note_naming(connection, self._project, True)
+
+
+def _wake(batch: _Batch) -> None:
+    for written in batch.waiting:
+        written.set()
 
 
 def _as_known(rows: Sequence[tuple[Any, ...]], start: int) -> pa.RecordBatch:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import damaged, explained, leave_no_trace, open_ledger
+from batchlinks.ledger.naming import note_acceptance
 from batchlinks.ledger.project import project_number
 from batchlinks.ledger.schema import check_value, days_ago, now
 
@@ -163,6 +164,14 @@ class Records:
                 ((one, *values) for one in found),
             )
         return found
+
+    def accept_unnamed(self, project: Project, *, accepted: bool) -> bool:
+        """Links of this project that name nobody are used all the same, or not any more. Returns whether that is new."""
+        with explained(self._path, BatchlinksError), self._connection:
+            try:
+                return note_acceptance(self._connection, project.number, accepted=accepted)
+            except ValueError as error:
+                raise SettingsError(damaged(self._path)) from error
 
     def count(
         self,

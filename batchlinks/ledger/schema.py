@@ -111,7 +111,22 @@ def _runs_and_check_values(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE link SET check_value = check_value(project, external_id, link, issued_at)")
 
 
-_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_tables, _runs_and_check_values)
+def _naming(connection: sqlite3.Connection) -> None:
+    """Whether a project's links name their patients. What its links say of that is found out when it is opened."""
+    connection.execute(
+        """
+        CREATE TABLE naming (
+            project     INTEGER PRIMARY KEY REFERENCES project,
+            names_ids   INTEGER,           -- 1: a link has named a patient; 0: of many, none has
+            accepted_at TEXT,              -- since when links that name nobody are used all the same
+            decided_at  TEXT NOT NULL,
+            check_value INTEGER NOT NULL
+        )
+        """
+    )
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_tables, _runs_and_check_values, _naming)
 """In their order: the first makes version 1 of an empty file."""
 
 VERSION = len(_STEPS)
