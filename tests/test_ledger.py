@@ -568,10 +568,75 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> 
             assert ledger.withdrawn() == {"3"}
 
     file = sqlite3.connect(path)
-    assert file.execute("PRAGMA user_version").fetchone() == (2,)
-    assert file.execute("SELECT version, step FROM migration").fetchall() == [(2, "runs_and_check_values")]
+    assert file.execute("PRAGMA user_version").fetchone() == (3,)
+    assert file.execute("SELECT version, step FROM migration").fetchall() == [
+        (2, "runs_and_check_values"), (3, "naming"),
+    ]  # fmt: skip
     assert file.execute("SELECT count(*) FROM link WHERE check_value IS NULL").fetchone() == (0,)
     file.close()
+
+
+def test_a_ledger_is_copied_once_before_it_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    file = sqlite3.connect(path)
+    file.executescript(VERSION_1)
+    file.close()
+
+    for _ in range(2):
+        opened(path).__exit__(None, None, None)
+
+    kept = tmp_path / "ledger.sqlite3.1"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["ledger.sqlite3", "ledger.sqlite3.1"]
+    assert sys.platform == "win32" or stat.S_IMODE(kept.stat().st_mode) == 0o600
+    file = sqlite3.connect(kept)
+    assert file.execute("PRAGMA user_version").fetchone() == (1,)
+    assert file.execute("SELECT external_id, link FROM link").fetchall() == [("1", "https://one"), ("2", "https://two")]
+    assert file.execute("SELECT external_id FROM withdrawn").fetchall() == [("3",)]
+    file.close()
+
+
+def test_a_ledger_that_cannot_be_copied_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    file = sqlite3.connect(path)
+    file.executescript(VERSION_1)
+    file.close()
+
+    def full(**_: object) -> tuple[int, str]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("batchlinks.ledger.database.tempfile.mkstemp", full)
+    with pytest.raises(SettingsError, match="No space left on device"):
+        opened(path)
+
+    file = sqlite3.connect(path)
+    assert file.execute("PRAGMA user_version").fetchone() == (1,)
+    file.close()
+
+
+def test_whether_links_name_their_patients_is_recorded_with_them_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with opened(path) as ledger:
+        assert ledger.naming().names is None
+        ledger.decide_naming(False)
+        ledger.record_named()
+        ledger.record("1", "https://one")
+    with opened(path) as ledger, opened(path, project="p-2") as other:
+        assert ledger.naming().names is True
+        ledger.decide_naming(False)
+        assert ledger.naming().names is True
+        assert other.naming().names is None
+
+
+def test_a_link_takes_the_place_of_the_very_one_that_was_wrong(tmp_path: Path) -> None:
+    with opened(tmp_path / "ledger") as ledger:
+        ledger.record("1", "https://wrong")
+        ledger.record("1", "https://right", instead_of="https://wrong")
+        ledger.record("1", "https://late", instead_of="https://wrong")
+        ledger.flush()
+        assert known(ledger, "1") == {"1": "https://right"}
+        ledger.record("2", "https://two")
+        ledger.flush()
+        assert known(ledger, "1", "2") == {"1": "https://right", "2": "https://two"}
 
 
 @pytest.mark.parametrize(

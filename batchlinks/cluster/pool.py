@@ -36,6 +36,7 @@ from batchlinks.config.settings import stays_private
 from batchlinks.errors import BatchlinksError, SettingsError, Unreachable, defect
 from batchlinks.healthex.api import Answer, Failed, HealthExApi, Lost, Throttled
 from batchlinks.healthex.endpoint import Endpoint
+from batchlinks.healthex.links import AnswerJudge
 from batchlinks.healthex.outcomes import Effort, Outcome, Tally
 from batchlinks.healthex.request_pool import ask_all_through, interrupted
 from batchlinks.logs import logger
@@ -81,6 +82,7 @@ async def ask_all(
     endpoint: Endpoint,
     credentials: Credentials,
     effort: Effort,
+    judge: AnswerJudge,
     record: Callable[[Outcome], None],
     stopping: asyncio.Event,
     tally: Tally,
@@ -104,6 +106,7 @@ async def ask_all(
             external_ids,
             credentials=credentials,
             effort=effort,
+            judge=judge,
             record=record,
             stopping=stopping,
             tally=tally,

@@ -100,6 +100,7 @@ class Verdict(Enum):
     IN_DOUBT = "it could be either of two patients'"
     NOBODY = "it does not name its patient"
     ELSEWHERE = "it does not lead to the expected host"
+    SHARED = "the same link was answered for another patient"
 
     @property
     def names_somebody(self) -> bool:
@@ -176,7 +177,12 @@ class Leniency:
 
     @property
     def allows(self) -> bool:
-        return not self.strict and (self.accepted or not self.names)
+        return not self.strict and not self.expects_names
+
+    @property
+    def expects_names(self) -> bool:
+        """Whether a link that names nobody is out of the ordinary: else another call would bring another like it."""
+        return self.names and not self.accepted
 
     def having_seen(self, named: bool) -> "Leniency":
         """The same, once a link was (or was not) seen that names a patient."""
@@ -219,14 +225,17 @@ class AnswerJudge:
     def refusal(self, external_id: str, link: str) -> Refusal | None:
         """Why this link may not be recorded for this ID, or None where it may."""
         verdict = whose(external_id, link, self._host, self._known)
-        if verdict.names_somebody and not self.leniency.names:
-            self.leniency = self.leniency.having_seen(True)
-            self._on_named()
+        if not self.leniency.names:
+            self.note(named=verdict.names_somebody)
         if verdict is Verdict.OWN or (verdict is Verdict.NOBODY and self.leniency.allows):
             return None
-        # Where no link names anybody, another call brings another that names nobody.
-        hopeless = verdict is Verdict.NOBODY and (self.leniency.accepted or not self.leniency.names)
-        return Refusal(verdict, ask_again=not hopeless)
+        return Refusal(verdict, ask_again=verdict is not Verdict.NOBODY or self.leniency.expects_names)
+
+    def note(self, *, named: bool) -> None:
+        """A link was (or was not) seen that names a patient, here or elsewhere."""
+        if named and not self.leniency.names:
+            self.leniency = self.leniency.having_seen(True)
+            self._on_named()
 
 
 # --- many at once -------------------------------------------------------------------------------------------------
@@ -236,8 +245,7 @@ class AnswerJudge:
 class Verdicts:
     """Which of a run's links may not be handed out, and why. Positions are those of `ids` and `links`."""
 
-    mismatched: dict[int, str] = field(default_factory=dict)
-    """Position -> the reason in words for the error report."""
+    mismatched: dict[int, Refusal] = field(default_factory=dict)
 
     unnamed: list[int] = field(default_factory=list)
     """Links that name no ID and are used all the same."""
@@ -262,21 +270,22 @@ def judge(
     """
     found = Verdicts()
     nameless = []
-    certain = 0
+    plainly_named = len(ids)
     for position, external_id, link in _not_plainly_named(ids, links, host):
         verdict = whose(external_id, link, host, known)
         found.named = found.named or verdict.names_somebody
-        certain -= 1
+        plainly_named -= 1
         if verdict is Verdict.NOBODY:
             nameless.append(position)
         elif verdict is not Verdict.OWN:
-            found.mismatched[position] = verdict.value
-    found.named = found.named or len(ids) + certain > 0
-    if leniency.having_seen(found.named).allows:
+            found.mismatched[position] = Refusal(verdict, ask_again=True)
+    found.named = found.named or plainly_named > 0
+    leniency = leniency.having_seen(found.named)
+    if leniency.allows:
         found.unnamed = nameless
         _refuse_shared(found, ids, links, other_owners)
     else:
-        found.mismatched |= dict.fromkeys(nameless, Verdict.NOBODY.value)
+        found.mismatched |= dict.fromkeys(nameless, Refusal(Verdict.NOBODY, ask_again=leniency.expects_names))
     return found
 
 
@@ -337,5 +346,5 @@ def _refuse_shared(
     for position, link in texts.items():
         others = set(owners.get(link, ())) - {ids[position].as_py()}
         if link in shared or others:
-            found.mismatched[position] = "the same link was answered for another patient"
+            found.mismatched[position] = Refusal(Verdict.SHARED, ask_again=True)
     found.unnamed = [position for position in found.unnamed if position not in found.mismatched]

@@ -24,7 +24,8 @@ from batchlinks.healthex.api import (
     Unauthorized,
 )
 from batchlinks.healthex.endpoint import Endpoint
-from batchlinks.healthex.limiter import FIRST_PAUSE_S, Gate, Troubles
+from batchlinks.healthex.limiter import FIRST_PAUSE_S, Gate, Ticket, Troubles
+from batchlinks.healthex.links import AnswerJudge, Refusal
 from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
 from batchlinks.healthex.tokens import Token, Tokens
 from batchlinks.row_codes import ErrorCode
@@ -32,7 +33,7 @@ from batchlinks.row_codes import ErrorCode
 _REFUSALS_IN_A_ROW = 5
 _WITHOUT_A_LINK = 5
 """IDs that got nothing but answers without a link, from which on it is not HealthEx that answers."""
-
+_UNNAMED_IN_A_ROW = 5
 _WORKERS = 16
 """At least so many IDs are at hand, whatever the calls in flight."""
 
@@ -61,18 +62,27 @@ async def ask_all(
     endpoint: Endpoint,
     credentials: Credentials,
     effort: Effort,
+    judge: AnswerJudge,
     record: Callable[[Outcome], None],
     stopping: asyncio.Event,
     tally: Tally,
 ) -> None:
     """Ask for a link for each ID, and hand what became of it to `record` as soon as it is known.
 
-    IDs that `record` never hears of were not settled: ask for them again in another run. Raises Refused, Unreachable
-    or, when `stopping` was set, Interrupted; answers that were on their way then are still waited for and recorded.
+    A link that `judge` refuses is asked for again, and never recorded. IDs that `record` never hears of were not
+    settled: ask for them again in another run. Raises Refused, Unreachable or, when `stopping` was set, Interrupted;
+    answers that were on their way then are still waited for and recorded.
     """
     async with HealthExApi(endpoint, timeout_s=effort.timeout_s) as api:
         await ask_all_through(
-            api, external_ids, credentials=credentials, effort=effort, record=record, stopping=stopping, tally=tally
+            api,
+            external_ids,
+            credentials=credentials,
+            effort=effort,
+            judge=judge,
+            record=record,
+            stopping=stopping,
+            tally=tally,
         )
 
 
@@ -82,12 +92,13 @@ async def ask_all_through(
     *,
     credentials: Credentials,
     effort: Effort,
+    judge: AnswerJudge,
     record: Callable[[Outcome], None],
     stopping: asyncio.Event,
     tally: Tally,
 ) -> None:
     """`ask_all`, with the calls made by `api`."""
-    requests = _Requests(api, credentials, effort, record, tally)
+    requests = _Requests(api, credentials, effort, judge, record, tally)
     await requests.run(iter(external_ids), stopping)
 
 
@@ -97,11 +108,13 @@ class _Requests:
         api: LinkApi,
         credentials: Credentials,
         effort: Effort,
+        judge: AnswerJudge,
         record: Callable[[Outcome], None],
         tally: Tally,
     ) -> None:
         self._api = api
         self._effort = effort
+        self._judge = judge
         self._record = record
         self._tally = tally
         self._credentials = credentials
@@ -112,6 +125,7 @@ class _Requests:
         self._rejections = _Rejections(proven=effort.proven)
         self._never_a_link = 0
         """IDs so far whose every attempt was answered, and never with a link."""
+        self._unnamed = _Unnamed()
         self._reason: Exception | None = None
         self._taken = 0
         self._exhausted = False
@@ -140,6 +154,8 @@ class _Requests:
         reason = self._reason or self._rejections.all_about_the_run()
         if not isinstance(reason, Refused):
             self._flush(self._rejections.settle())
+        if self._unnamed.too_many:
+            self._flush(_mismatch(external_id, refusal) for external_id, refusal in self._unnamed.open())
         if reason is not None:
             raise reason
 
@@ -172,7 +188,7 @@ class _Requests:
         """Ask for one ID until there is an outcome, and record it."""
         troubles = Troubles(external_id)
         answer = await self._ask(external_id, troubles)
-        if isinstance(answer, Failed | BadAnswer):
+        if isinstance(answer, Failed | BadAnswer | Refusal):
             answer = await self._ask_again(external_id, troubles, answer)
         match answer:
             case Issued(link):
@@ -181,6 +197,9 @@ class _Requests:
             case Rejected(status):
                 rejected = NotLinked(external_id, ErrorCode.REJECTED_BY_HEALTHEX, {"status": status})
                 self._flush(self._rejections.add(status, rejected))
+            case Refusal():
+                self._unnamed.close(external_id)
+                self._record(_mismatch(external_id, answer))
             case BadAnswer(reason, looks):
                 self._record(NotLinked(external_id, ErrorCode.BAD_ANSWER, {"reason": reason}))
                 self._never_a_link += troubles.bad_answers == troubles.counted
@@ -191,7 +210,7 @@ class _Requests:
                 gaps: dict[str, object] = {"reason": reason, "attempts": troubles.counted}
                 self._record(NotLinked(external_id, ErrorCode.GAVE_UP, gaps))
 
-    async def _ask_again(self, external_id: str, troubles: Troubles, first: Failed | BadAnswer) -> "_Settled":
+    async def _ask_again(self, external_id: str, troubles: Troubles, first: Failed | BadAnswer | Refusal) -> "_Settled":
         """Back off and ask again, until an answer is final or the ID's attempts are used up."""
         answers: list[_Settled] = [first]
 
@@ -199,13 +218,17 @@ class _Requests:
             return answers.pop() if answers else await self._retry(external_id, troubles)
 
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_result(lambda answer: isinstance(answer, Failed | BadAnswer)),
+            retry=tenacity.retry_if_result(_can_heal),
             stop=lambda _: troubles.counted >= self._effort.max_attempts,
-            wait=lambda state: self._gate.pause_s(state.attempt_number),
+            wait=self._pause_s,
             retry_error_callback=_last_answer,
             sleep=self._sleep,
         )
         return await retrying(next_answer)
+
+    def _pause_s(self, state: tenacity.RetryCallState) -> float:
+        # Another patient's link heals on another connection, and not with time.
+        return self._gate.pause_s(1 if isinstance(_last_answer(state), Refusal) else state.attempt_number)
 
     async def _sleep(self, seconds: float) -> None:
         if self._reason is not None:
@@ -229,7 +252,11 @@ class _Requests:
                 self._tally.requested += 1
             answer = await self._call(external_id, token)
             match answer:
-                case Issued():
+                case Issued(link):
+                    refusal = self._judge.refusal(external_id, link)
+                    if refusal is not None:
+                        return self._refuse(external_id, refusal, ticket, troubles)
+                    self._unnamed.clear()
                     self._gate.got_through(ticket)
                     return answer
                 case Rejected():
@@ -257,6 +284,18 @@ class _Requests:
                     self._last_failure = reason
                     self._gate.not_used()
         raise _Stopped
+
+    def _refuse(self, external_id: str, refusal: Refusal, ticket: Ticket, troubles: Troubles) -> Refusal:
+        """The link is not certain to be this patient's. Raises Unreachable where none of them is any more."""
+        troubles.counted += 1
+        self._gate.got_through(ticket, widen=self._rejections.issued)
+        if refusal.ask_again:
+            self._api.distrust_connections()
+        if refusal.breaks_custom:
+            self._unnamed.add(external_id, refusal)
+            if self._unnamed.too_many:
+                raise _names_nobody()
+        return refusal
 
     async def _call(self, external_id: str, token: Token) -> Answer:
         task = asyncio.current_task()
@@ -336,7 +375,7 @@ def interrupted() -> Interrupted:
     return Interrupted("Interrupted. Run the same command again to go on.")
 
 
-_Settled = Issued | Rejected | BadAnswer | Failed
+_Settled = Issued | Refusal | Rejected | BadAnswer | Failed
 
 
 class _Stopped(Exception):
@@ -361,6 +400,52 @@ def _nobody_answers_with_links(ids: int, looks: str) -> Unreachable:
         f"{ids} patients in a row got answers without a link, and nobody got one (the latest: {looks}). Something between this "
         "computer and HealthEx may be answering in its place, such as a sign-in page. Ask IT to look at it, then run the same "
         "command again."
+    )
+
+
+def _can_heal(answer: _Settled) -> bool:
+    return answer.ask_again if isinstance(answer, Refusal) else isinstance(answer, Failed | BadAnswer)
+
+
+def _mismatch(external_id: str, refusal: Refusal) -> NotLinked:
+    return NotLinked(external_id, ErrorCode.LINK_MISMATCH, {"reason": refusal.reason})
+
+
+class _Unnamed:
+    """Links that name nobody, one after the other, in a project whose links name their patients."""
+
+    def __init__(self) -> None:
+        self._refused: dict[str, Refusal | None] = {}
+        """By external ID; None once its outcome is recorded."""
+
+    @property
+    def too_many(self) -> bool:
+        return len(self._refused) >= _UNNAMED_IN_A_ROW
+
+    def add(self, external_id: str, refusal: Refusal) -> None:
+        self._refused[external_id] = refusal
+
+    def close(self, external_id: str) -> None:
+        """Its outcome is recorded."""
+        if external_id in self._refused:
+            self._refused[external_id] = None
+
+    def clear(self) -> None:
+        """A link is right."""
+        if self._refused:
+            self._refused.clear()
+
+    def open(self) -> list[tuple[str, Refusal]]:
+        """Those whose outcome is not recorded."""
+        return [(external_id, refusal) for external_id, refusal in self._refused.items() if refusal is not None]
+
+
+def _names_nobody() -> Unreachable:
+    return Unreachable(
+        f"HealthEx sent links that name no patient for {_UNNAMED_IN_A_ROW} patients in a row, although the links of this project "
+        "have named their patients so far. None of them was used, since nobody can tell whose they are. Run the same command "
+        "again later. If it stays so, IT asks HealthEx whether that is meant, and only then allows it: `batchlinks ledger "
+        "accept-unnamed`."
     )
 
 

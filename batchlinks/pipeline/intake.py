@@ -130,6 +130,7 @@ def screened_by(
     screened = screen(table, column, rules)
     lifted = {code for option, codes in _MADE_VOID.items() if getattr(settings, option, None) for code in codes}
     keep_earlier_verdicts(screened, table, column, lifted)
+    screened.excluded = rules.excluded
     return screened
 
 

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import importlib.util
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.healthex.endpoint import Endpoint
+from batchlinks.healthex.links import AnswerJudge
 from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
 from batchlinks.ledger import Ledger
 from batchlinks.progress import Progress
@@ -29,6 +30,15 @@ class Asked:
     not_linked: list[NotLinked] = field(default_factory=list)
     stopped_by: BatchlinksError | None = None
 
+    def go_on_with(self, later: "Asked", *, sent_before: int) -> None:
+        """Some were asked for again, `sent_before` of them for the second time."""
+        self.tally.requested += max(0, later.tally.requested - sent_before)
+        self.tally.calls += later.tally.calls
+        self.tally.retries += later.tally.retries
+        self.issued += later.issued
+        self.not_linked += later.not_linked
+        self.stopped_by = later.stopped_by
+
 
 def ask(
     ids: pa.Array,
@@ -39,11 +49,15 @@ def ask(
     progress: Progress,
     interruption: Interruption,
     *,
+    judge: AnswerJudge,
+    anew: Mapping[str, str],
     proven: bool,
 ) -> Asked:
     """Ask for every link that is not known. What stops it is a value here: what was answered is still written.
 
-    `proven`: HealthEx issued links for this project before. Raises SettingsError where no call could be made at all.
+    `judge` says which answers may be recorded. `anew`: external ID -> the link in the ledger that is not its own, and gives
+    way to one that is. `proven`: HealthEx issued links for this project before. Raises SettingsError where no call could
+    be made at all.
     """
     asked = Asked()
     if not len(ids):
@@ -60,7 +74,8 @@ def ask(
     def record(outcome: Outcome) -> None:
         if isinstance(outcome, Linked):
             asked.issued.append(outcome.external_id)
-            ledger.record(outcome.external_id, outcome.link, replace=settings.refresh)
+            old = anew.get(outcome.external_id)
+            ledger.record(outcome.external_id, outcome.link, replace=settings.refresh, instead_of=old)
         else:
             asked.not_linked.append(outcome)
         progress.settled(linked=isinstance(outcome, Linked))
@@ -76,6 +91,7 @@ def ask(
                 endpoint=endpoint,
                 credentials=credentials,
                 effort=effort,
+                judge=judge,
                 record=record,
                 stopping=stopping,
                 tally=asked.tally,

@@ -1,9 +1,10 @@
 """One run: a roster is read, screened, requested, written. And a check, which does the same without a single call."""
 
+import functools
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ from batchlinks.pipeline.intake import (
     warn_of_links_before,
 )
 from batchlinks.pipeline.requests import Asked, ask, require_means
-from batchlinks.pipeline.verification import judged, refuse_unanswered
+from batchlinks.pipeline.verification import LinkChecks, refuse_unanswered
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.assignment import Assignment, assign
 from batchlinks.results.publish.result_files import PublishedFiles, ResultFiles
@@ -172,6 +173,9 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                 wanted = screened.ids.filter(pa.array(_first(screened.sendable, settings.limit)))
                 ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=files.unfinished_runs())
                 known = ledger.links_for(wanted)
+                checks = LinkChecks(screened, table, column, ledger, endpoint.link_host, strict=settings.strict_links)
+                anew = checks.to_ask_anew(known)
+                known = _without(anew, known)
                 to_send = _missing(wanted, known)
                 warn_of_links_before(screened, table, column, known)
                 release_unused_memory()
@@ -182,18 +186,22 @@ def _run(summary: Summary, source: Source, settings: RunSettings, around: Surrou
                         "Without the ledger (--no-ledger) links made before are not known and are asked for again, so that links "
                         "sent before may stop working; nor is it known who was withdrawn."
                     )
+                _tell_anew(anew)
                 if settings.refresh:
                     _tell_refresh(len(to_send), going_on_from=known.num_rows)
                 _agree(around, _plan(table, column, screened, endpoint, len(to_send), known.num_rows, settings))
 
                 to_the_end.enter_context(around.interruption.calls(_finish_first))
-                asked = ask(
-                    to_send, endpoint, credentials, settings, ledger, around.progress, around.interruption,
-                    proven=known.num_rows > 0,
+                ask_for = functools.partial(
+                    ask, endpoint=endpoint, credentials=credentials, settings=settings, ledger=ledger,
+                    progress=around.progress, interruption=around.interruption, judge=checks.judge,
                 )  # fmt: skip
+                asked = ask_for(to_send, anew=anew, proven=known.num_rows > 0)
                 links = known if not len(to_send) else pa.concat_tables([known, ledger.links_for(to_send)])
+                if len(to_send) and asked.stopped_by is None and (anew := checks.to_ask_anew(links)):
+                    links = _ask_anew(anew, links, to_send, asked, ledger, ask_for)
                 refuse_unanswered(screened, asked, links, limited_to=settings.limit)
-                links = judged(screened, table, links, endpoint.link_host, ledger, strict=settings.strict_links)
+                links = checks.keep_certain(links)
                 tell_warnings(screened, WarningCode.UNNAMED_LINK)
                 assignment = assign(screened, links, keep_duplicates=settings.keep_duplicates)
                 handed_out = assignment.never_handed_out if settings.only_new else assignment.rows
@@ -340,6 +348,13 @@ def _missing(ids: pa.Array, known: pa.Table) -> pa.Array:
     return ids.filter(positions_among(ids, known.column("external_id")).is_null())
 
 
+def _without(external_ids: Collection[str], links: pa.Table) -> pa.Table:
+    """Itself where none of these IDs is to be left out."""
+    if not external_ids:
+        return links
+    return links.filter(pc.invert(pc.is_in(links.column("external_id"), pa.array(external_ids, pa.string()))))
+
+
 def _warn_of_other_projects(screened: Screened, table: Table, elsewhere: set[str]) -> None:
     if elsewhere:
         found = screened.positions_of(pa.array(sorted(elsewhere), pa.string()))
@@ -373,6 +388,33 @@ def _plan(
 def _agree(around: Surroundings, plan: Plan) -> None:
     if not around.confirm(plan):
         raise SettingsError("Nothing was sent, as you wished.")
+
+
+def _tell_anew(external_ids: Collection[str]) -> None:
+    if external_ids:
+        number = len(external_ids)
+        one = "1 link may be another patient's. It isn't handed out; a new one is requested."
+        many = f"{number:,} links may be other patients'. They aren't handed out; new ones are requested."
+        logger().warning(one if number == 1 else many, links=number)
+
+
+def _ask_anew(
+    anew: Mapping[str, str],
+    links: pa.Table,
+    sent_before: pa.Array,
+    asked: Asked,
+    ledger: Ledger,
+    ask_for: Callable[..., Asked],
+) -> pa.Table:
+    """Ask again for links that what came after them shows to be wrong. Returns all links as they are then."""
+    _tell_anew(anew)
+    ids = pa.array(anew, pa.string())
+    try:
+        later = ask_for(ids, anew=anew, proven=True)
+    except SettingsError:  # a cluster that is gone since: they stay refused
+        return links
+    asked.go_on_with(later, sent_before=pc.sum(pc.is_in(ids, sent_before)).as_py())
+    return pa.concat_tables([_without(anew, links), ledger.links_for(ids)])
 
 
 def _tell_refresh(number: int, *, going_on_from: int) -> None:

@@ -79,6 +79,9 @@ class Screened:
     lengths: Lengths = Lengths()
     """Of the all-digit IDs, as they would be sent; those refused for lost zeros are counted too."""
 
+    excluded: frozenset[str] = frozenset()
+    """The exclude list."""
+
     @classmethod
     def all_sendable(cls, ids: pa.Array) -> "Screened":
         """With no row refused yet."""
