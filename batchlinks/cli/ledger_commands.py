@@ -1,4 +1,4 @@
-"""`batchlinks ledger` and what it does: show, withdraw, restore, forget, export."""
+"""`batchlinks ledger` and what it does: show, withdraw, restore, accept-unnamed, forget, export."""
 
 import csv
 import os
@@ -332,7 +332,55 @@ def export(
     return ExitCode.DONE
 
 
-for _command in (show, withdraw, restore, forget, export):
+@cloup.command("accept-unnamed", epilog=_EXIT_CODES)
+@_NO_IDS_HERE
+@_options(
+    *_ONE_PROJECT,
+    cloup.option("--undo", is_flag=True, help="Refuse such links again."),
+)
+@cloup.pass_context
+def accept_unnamed(
+    context: click.Context,
+    /,
+    only_id: str | None,
+    only_named: str | None,
+    undo: bool,
+    ledger: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Use links that name no patient, in one project.
+
+    Only after HealthEx has confirmed that its links no longer name their patients: nothing but the connection ties such
+    a link to its patient. Without --project-id or --project, the project is that of `run`.
+    """
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.config.settings import RunSettings, chosen_project
+    from batchlinks.ledger import Records
+
+    if not (only_id or only_named):
+        only_id = chosen_project(RunSettings(), config_of(context), os.environ)
+    if not (only_id or only_named):
+        raise SettingsError("Which project? Give --project-id ID or --project NAME.")
+    with Records(_place(context, ledger), make=True) as records:
+        project, _ = _chosen(context, records, only_id, only_named, make=True)
+        assert project is not None  # noqa: S101 it is made where there is none
+        is_new = records.accept_unnamed(project, accepted=not undo)
+    where = _project_word(only_id, only_named)
+    _note(context, "accept_unnamed", ledger, where, count=int(is_new), accepted=not undo)
+    if undo:
+        said = f"Links that name no patient are refused again in {where}, if others in it name theirs."
+    else:
+        said = (
+            f"Links that name no patient are used from now on in {where}, with a warning: nothing but the connection ties "
+            "them to their patients. Links that name another patient are still refused."
+        )
+    _tell(said if is_new else f"It was so before. {said}", quiet=quiet)
+    return ExitCode.DONE
+
+
+for _command in (show, withdraw, restore, accept_unnamed, forget, export):
     ledger.add_command(_command)
 
 
