@@ -10,7 +10,7 @@ import pytest
 from batchlinks.cli.main import main
 from batchlinks.simulator import RunningSimulator, Simulator, SimulatorOptions
 
-pytest_plugins = ["means", "elsewhere"]
+pytest_plugins = ["means", "elsewhere", "lying_server"]
 
 PROJECT = "demo-project"
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 
 import pytest
@@ -130,10 +130,12 @@ def break_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def break_judging(monkeypatch: pytest.MonkeyPatch) -> None:
-    def own_names(external_ids: object, texts: object, _host: str) -> None:
-        raise KeyError(f"{external_ids} {texts}")
+    def not_plainly_named(external_ids: Sized, texts: object, _host: str) -> Iterable[None]:
+        if len(external_ids):
+            raise KeyError(f"{external_ids} {texts}")
+        return ()
 
-    monkeypatch.setattr(links, "_own_names", own_names)
+    monkeypatch.setattr(links, "_not_plainly_named", not_plainly_named)
 
 
 def break_recording(monkeypatch: pytest.MonkeyPatch) -> None:
