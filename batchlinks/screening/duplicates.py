@@ -24,7 +24,7 @@ Numbers = npt.NDArray[np.int64]
 _ROWS_NAMED = 10
 """Row numbers that a sentence names at most."""
 
-_READ_ONE_BY_ONE = 50_000
+_READ_ONE_BY_ONE = 8_000
 """Different names or birth dates that are read, at most; of more, only those written alike are taken for the same."""
 
 _SEPARATORS = f"[{SEPARATORS}]"
@@ -235,7 +235,7 @@ def find_same_people(rows: "Rows") -> Mask:
     for index, read in zip((identity.birth_date, *names), readers, strict=True):
         numbers, blank = _as_read(rows.table, int(index or 0), read)
         told &= ~blank[numbers[repeats.positions]]
-        who = _numbered(pd.Series(who * (int(numbers.max(initial=0)) + 1) + numbers[repeats.positions]))
+        who = _combined(who, numbers[repeats.positions])
     people = pd.DataFrame({"who": who, "id": repeats.groups, "position": repeats.positions})[told]
     people = people[people.duplicated("who", keep=False)]
     several = people.groupby("who")["id"].transform("nunique") > 1
@@ -272,6 +272,14 @@ def _both_names(text: str) -> str:
 def _numbered(texts: "pd.Series[Any]") -> Numbers:
     """The same number for the same value, from 0 on."""
     return pd.factorize(texts)[0].astype(np.int64)
+
+
+def _combined(one: Numbers, other: Numbers) -> Numbers:
+    """The same number for the same pair of numbers."""
+    ways = int(other.max(initial=0)) + 1
+    if (int(one.max(initial=0)) + 1) * ways >= 2**62:
+        one = _numbered(pd.Series(one))
+    return one * ways + other
 
 
 def _first_of_each(groups: Numbers) -> Numbers:

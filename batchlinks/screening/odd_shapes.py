@@ -36,17 +36,17 @@ _CODE = re.compile(r"[A-Z]{1,6}")
 def more_than_an_id(rows: Rows) -> Mask:
     """A usual ID and a name, a word or a second ID in one cell; or the header's own word before an ID, as few cells have it."""
     found = np.zeros(len(rows), dtype=bool)
-    shapes = rows.shapes
+    shapes, words = rows.shapes, _words_of_header(rows)
     unusual = np.flatnonzero(rows.readable & ~shapes.rows_of(shapes.usual))
     texts = rows.ids.iloc[unusual]
-    perhaps = true(texts.str.contains("[^A-Za-z0-9]|^[A-Za-z]+[0-9]"))
-    unusual, cells = unusual[perhaps], texts[perhaps].tolist()
-    if cells:
-        found[unusual] = _hold_more(cells, [str(name) for name in shapes.names[shapes.usual]])
-        words = _words_of_header(rows)
-        labelled = np.array([_begins_with(text, words) for text in cells], dtype=bool)
-        if 2 * labelled.sum() <= shapes.total:
-            found[unusual[labelled]] = True
+    if shapes.usual.any():
+        parted = true(texts.str.contains("[^A-Za-z0-9]"))
+        found[unusual[parted]] = _hold_more(texts[parted].tolist(), [str(name) for name in shapes.names[shapes.usual]])
+    first_words = "|".join(map(re.escape, sorted(words)))
+    perhaps = true(texts.str.contains(f"^(?i:{first_words})[^A-Za-z]"))
+    labelled = np.array([_begins_with(text, words) for text in texts[perhaps]], dtype=bool)
+    if 2 * labelled.sum() <= shapes.total:
+        found[unusual[perhaps][labelled]] = True
     return found
 
 
@@ -55,8 +55,6 @@ def _hold_more(texts: Sequence[str], usual: Sequence[str]) -> list[bool]:
 
     A code in capitals that three or more of them have in the same place (`MGH:`) belongs to the ID.
     """
-    if not usual:
-        return [False] * len(texts)
     longest_first = sorted(usual, key=len, reverse=True)
     an_id = re.compile("|".join(rf"(?<![A-Za-z0-9]){_expression(each)}(?![A-Za-z0-9])" for each in longest_first))
     beside = [an_id.sub("\0", text) for text in texts]

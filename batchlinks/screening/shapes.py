@@ -13,7 +13,6 @@ from batchlinks.screening.frames import arrow, series
 from batchlinks.screening.result import Mask
 
 _FINE = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"9" * 10 + b"a" * 52)
-_COARSE = bytes.maketrans(b"9a", b"xx")
 
 _A_KIND_FROM = 3
 """Rows of one shape that are a kind of their own."""
@@ -107,13 +106,9 @@ class Shapes:
 
     def coarse(self) -> "Shapes":
         """The same without a difference between letters and digits, for IDs that mix both at random."""
-        names = pd.Series([name.translate(_COARSE_TEXT) for name in self.names], dtype=self.names.dtype)
-        numbers, different = pd.factorize(names)
+        numbers, different = pd.factorize(self.names.str.replace("[9a]", "x", regex=True))
         of_row = np.where(self.of_row >= 0, numbers[self.of_row], -1)
         return Shapes(of_row, pd.Index(different))
-
-
-_COARSE_TEXT = str.maketrans("9a", "xx")
 
 
 def shapes_of(ids: "pd.Series[str]", readable: Mask) -> Shapes:
