@@ -6,6 +6,7 @@ they are believed.
 
 import re
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING
 
 from batchlinks.columns.header_words import Sense, name_words, senses_of, words_of
@@ -75,25 +76,22 @@ def _said_by_header(header: str) -> Content | None:
 
 _NINE_IN_TEN = 0.9
 
-_SOCIAL_SECURITY = re.compile(r"[0-9Xx*]{3}-[0-9Xx*]{2}-[0-9]{4}")
-_E_MAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_PHONE = re.compile(
-    r"(?:\+?1[-. ]?)?\([2-9]\d{2}\) ?\d{3}[-. ]?\d{4}(?: ?(?:x|ext)\.? ?\d+)?|\+\d[\d ().-]{8,}\d", re.IGNORECASE
-)
+_SOCIAL_SECURITY = r"[0-9Xx*]{3}-[0-9Xx*]{2}-[0-9]{4}"
+_E_MAIL = r"[^@\s]+@[^@\s]+"
+_PHONE = r"(?:\+?1[-. ]?)?\([2-9]\d{2}\) ?\d{3}[-. ]?\d{4}(?: ?(?:x|ext)\.? ?\d+)?|\+\d[\d ().-]{8,}\d"
 # As it may be an ID's grouping too, it counts only where the header does not speak of an ID.
-_GROUPED_PHONE = re.compile(r"(?:1[-.])?[2-9]\d{2}([-.])[2-9]\d{2}\1\d{4}")
+_GROUPED_PHONE = r"(?:1[-.])?[2-9]\d{2}([-.])[2-9]\d{2}\1\d{4}"
 
 _MONTH = r"(?:0?[1-9]|1[0-2])"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _NAMED_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 # A year of two digits only between slashes: `12-34-56` is how many an MRN is written.
-_DATE = re.compile(
+_DATE = (
     rf"(?:(?:18|19|20)\d\d([-/.]){_MONTH}\1{_DAY}"
     rf"|(?:{_MONTH}([-/.]){_DAY}|{_DAY}([-/.]){_MONTH})[-/.](?:18|19|20)\d\d"
     rf"|(?:{_MONTH}/{_DAY}|{_DAY}/{_MONTH})/\d\d"
     rf"|{_DAY}[- ]{_NAMED_MONTH}[-, ]+(?:\d{{4}}|\d\d)|{_NAMED_MONTH} {_DAY},? \d{{4}}"
-    r")(?:[T ]+\d{1,2}:\d\d.*)?",
-    re.IGNORECASE,
+    r")(?:[T ]+\d{1,2}:\d\d.*)?"
 )
 
 
@@ -106,4 +104,10 @@ def _shown_by_form(header: str, texts: "Sequence[str]") -> Content | None:
     ]
     if id_meaning(header).standing is Standing.NONE:
         forms.append((_GROUPED_PHONE, Content.PHONE))
-    return next((content for form, content in forms if share_matching(form, texts) >= _NINE_IN_TEN), None)
+    return next((content for form, content in forms if share_matching(_compiled(form), texts) >= _NINE_IN_TEN), None)
+
+
+@cache
+def _compiled(form: str) -> re.Pattern[str]:
+    """Only where a column is named or asked about, since that costs a start a few milliseconds."""
+    return re.compile(form, re.IGNORECASE)
