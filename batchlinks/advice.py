@@ -40,6 +40,15 @@ class Do(Enum):
     CHANGE_ENCODING = auto()
     """The encoding of a CSV file was assumed: say which it is."""
 
+    CHOOSE_SHEET = auto()
+    """Several sheets of the workbook could be the list."""
+
+    GIVE_PASSWORD = auto()
+    """The list is protected with a password."""
+
+    CHECK_PASSWORD = auto()
+    """The list does not open with the password that was given."""
+
     CORRECT_THE_LIST = auto()
     """What a report cannot tell, the list can: correct the rows there."""
 
@@ -64,6 +73,28 @@ Part = str | Setting | Advice
 """Of a sentence: said alike everywhere, or in words of each door."""
 
 
+def part_as_json(part: Part) -> object:
+    """For another process; `part_of_json` reads it."""
+    match part:
+        case Setting(name=name):
+            return {"setting": name}
+        case Advice(do=do, number=number, example=example):
+            return {"do": do.name, "number": number, "example": example}
+        case _:
+            return part
+
+
+def part_of_json(told: object) -> Part:
+    """What `part_as_json` wrote."""
+    match told:
+        case {"setting": str(name)}:
+            return Setting(name)
+        case {"do": str(do), "number": number, "example": str(example)}:
+            return Advice(Do[do], number, example)
+        case _:
+            return str(told)
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """How one door speaks: the command, the upload page, the workbook."""
@@ -85,7 +116,7 @@ class Door:
     def _said(self, part: Part) -> str:
         if isinstance(part, Setting):
             return self.name_of(part.name)
-        return self.advise(part) if isinstance(part, Advice) else part
+        return self.advise(part) if isinstance(part, Advice) else str(part)
 
 
 COMMAND = Door(
@@ -96,7 +127,10 @@ COMMAND = Door(
         Do.TELL_APART: "Use --exact-ids if these are different people.",
         Do.CONFIRM_PERSON: "Use `batchlinks ledger confirm` if it is the same person.",
         Do.LIFT_LIMIT: "Run it without --limit to get the rest.",
-        Do.GO_ON: "Run the same command again to continue.",
+        Do.GO_ON: "Run the same command again to go on.",
+        Do.CHOOSE_SHEET: "Name the right one with --sheet.",
+        Do.GIVE_PASSWORD: "Set BATCHLINKS_ROSTER_PASSWORD to it, or save the file without one.",
+        Do.CHECK_PASSWORD: "Check BATCHLINKS_ROSTER_PASSWORD, or save the file without a password.",
         Do.REFUSE_UNNAMED: "Use --strict-links to refuse such links.",
         Do.CHANGE_ENCODING: "Use --encoding to change that.",
         Do.CORRECT_THE_LIST: "Correct these rows in your list, and run the list again.",
@@ -114,6 +148,9 @@ WORKBOOK = Door(
         Do.CONFIRM_PERSON: "If it is the same person, ask IT to confirm that.",
         Do.LIFT_LIMIT: "Get the rest when you are ready.",
         Do.GO_ON: "Run it again to continue.",
+        Do.CHOOSE_SHEET: "Ask IT which one is right.",
+        Do.GIVE_PASSWORD: "Save it without one, or ask IT.",
+        Do.CHECK_PASSWORD: "Save it without one, or ask IT.",
         Do.REFUSE_UNNAMED: "",
         Do.CHANGE_ENCODING: "",
         Do.CORRECT_THE_LIST: "Correct these rows in your list.",

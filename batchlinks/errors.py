@@ -9,6 +9,8 @@ import traceback
 from enum import IntEnum
 from pathlib import Path
 
+from batchlinks.advice import COMMAND, Door
+
 
 class ExitCode(IntEnum):
     """How the command ended; the table in the README explains each to an operator."""
@@ -23,11 +25,22 @@ class ExitCode(IntEnum):
 
 
 class BatchlinksError(Exception):
-    """Shown to the user as is. Raised in place of every failure that has an explanation."""
+    """Shown to the user. Raised in place of every failure that has an explanation.
+
+    Its arguments are the parts of one sentence or more: text that holds true at every door, and values (`Setting`,
+    `Advice`) for what each door says in words of its own. `str` gives the command's words.
+    """
 
     exit_code = ExitCode.BROKEN
     run_id: str | None = None
     """Of the run or check that it ended, if it ended one."""
+
+    def __str__(self) -> str:
+        return self.said_at(COMMAND)
+
+    def said_at(self, door: Door) -> str:
+        """The message in the words of a door."""
+        return door.say(self.args)
 
 
 class SettingsError(BatchlinksError):

@@ -107,7 +107,9 @@ def test_the_whole_way_from_a_list_to_the_links(
         page.get_by_role("button", name="Get all 38 links").click()
         expect(page.get_by_role("heading", name="38 rows with a link")).to_be_visible(timeout=60_000)
         assert healthex.link_calls == 38
-        expect(page.get_by_role("img", name="Outcome: 38 have a link, 2 duplicates, 13 to fix, 3 left out on purpose")).to_be_visible()
+        expect(
+            page.get_by_role("img", name="Outcome: 38 have a link, 2 duplicates, 13 to fix, 3 left out on purpose")
+        ).to_be_visible()
         expect(page.get_by_role("status")).to_have_text("38 rows with a link")
         assert_accessible(page)
 

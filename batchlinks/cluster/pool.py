@@ -31,6 +31,7 @@ from distributed.comm.core import connect
 from distributed.security import Security
 from distributed.versions import VersionMismatchWarning
 
+from batchlinks.advice import Advice, Do
 from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import stays_private
 from batchlinks.errors import BatchlinksError, SettingsError, Unreachable, defect
@@ -374,8 +375,8 @@ class _Crew:
                 break
             if loop.time() >= until:
                 raise Unreachable(
-                    f"The cluster had no worker that answers for {patience_s:g} seconds. Start its workers, then run the "
-                    "same command again."
+                    f"The cluster had no worker that answers for {patience_s:g} seconds. Start its workers, then try "
+                    "again."
                 )
             await asyncio.sleep(_LOOK_S)
         self._looking = asyncio.create_task(self._keep_looking())
@@ -492,7 +493,7 @@ def _in_words(found: tuple[str, str, str]) -> str:
 
 
 def _scheduler_lost() -> Unreachable:
-    return Unreachable("The scheduler of the Dask cluster is lost. Run the same command again to go on.")
+    return Unreachable("The scheduler of the Dask cluster is lost. ", Advice(Do.GO_ON))
 
 
 # --- the cluster ----------------------------------------------------------------------------------------------
@@ -557,7 +558,7 @@ async def _cluster_at(address: str, patience_s: float) -> AsyncIterator[Client]:
     except OSError:
         raise Unreachable(
             f"The Dask scheduler {address} cannot be reached. Is it running, and are the certificates those of its cluster? "
-            "Run the same command again then."
+            "Then try again."
         ) from None
     async with client:
         if client.direct_to_workers is None:  # as Dask's own configuration leaves it

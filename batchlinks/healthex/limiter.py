@@ -232,12 +232,10 @@ class Gate:
 
 
 def _refused_in_vain() -> Unreachable:
-    return Unreachable(
-        f"HealthEx refused all of {CALLS_IN_VAIN} calls and does not say for how long. Run the same command again later."
-    )
+    return Unreachable(f"HealthEx refused all of {CALLS_IN_VAIN} calls and does not say for how long. Try again later.")
 
 
 def come_back_later(wait_s: float) -> Unreachable:
     """What ends a run that was told to wait for longer than it can."""
     when = (datetime.now().astimezone() + timedelta(seconds=min(wait_s, _LONGEST_SAID_S))).strftime("%Y-%m-%d %H:%M %Z")
-    return Unreachable(f"HealthEx says to come back later: not before {when}. Run the same command again then.")
+    return Unreachable(f"HealthEx says to come back later: not before {when}. Try again then.")

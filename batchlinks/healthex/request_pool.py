@@ -10,6 +10,7 @@ from typing import Protocol
 
 import tenacity
 
+from batchlinks.advice import Advice, Do
 from batchlinks.config.secrets import Credentials
 from batchlinks.errors import Interrupted, Refused, Unreachable
 from batchlinks.healthex.api import (
@@ -357,7 +358,8 @@ class _Requests:
         self._stop(
             Unreachable(
                 f"HealthEx could not be reached, or kept failing, for {self._patience_s:g} seconds "
-                f"({self._last_failure}). Run the same command again to go on."
+                f"({self._last_failure}). ",
+                Advice(Do.GO_ON),
             )
         )
 
@@ -372,7 +374,7 @@ class _Requests:
 
 def interrupted() -> Interrupted:
     """What ends a run that was told to stop."""
-    return Interrupted("Interrupted. Run the same command again to go on.")
+    return Interrupted("Interrupted. ", Advice(Do.GO_ON))
 
 
 _Settled = Issued | Refusal | Rejected | BadAnswer | Failed

@@ -168,7 +168,7 @@ _ELSEWHERE = "Mend that, or give another place with --ledger."
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another program keeps it locked. Try again when that is done.",
     sqlite3.SQLITE_LOCKED: "another program keeps it locked. Try again when that is done.",
-    sqlite3.SQLITE_FULL: "the disk is full. Make room and run the same command again.",
+    sqlite3.SQLITE_FULL: "the disk is full. Free some disk space, then try again.",
     sqlite3.SQLITE_READONLY: f"it or its folder is read-only. {_ELSEWHERE}",
     sqlite3.SQLITE_PERM: f"it or its folder is read-only. {_ELSEWHERE}",
     sqlite3.SQLITE_CANTOPEN: f"the file, or one beside it, cannot be opened or made. {_ELSEWHERE}",
@@ -204,5 +204,5 @@ def write_failed(path: Path | None, error: Exception) -> LedgerError:
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     return LedgerError(
         f"The ledger {path} cannot be written any more ({name}): is the disk full? The run was stopped, and what was "
-        "answered before is kept. Make room and run the same command again."
+        "answered before is kept. Free some disk space, then try again."
     )

@@ -5,6 +5,7 @@ import zipfile
 from enum import Enum
 from pathlib import Path
 
+from batchlinks.advice import Advice, Do
 from batchlinks.errors import RosterError
 
 
@@ -102,9 +103,7 @@ def _open_compound_file(name: str, content: bytes, password: str | None) -> tupl
     except Exception:  # the library raises whatever its parsers raise
         raise damaged(name) from None
     if not password:
-        raise RosterError(
-            f"{name} is protected with a password. Set BATCHLINKS_ROSTER_PASSWORD to it, or save the file without one."
-        )
+        raise RosterError(f"{name} is protected with a password. ", Advice(Do.GIVE_PASSWORD))
     opened = io.BytesIO()
     try:
         document.load_key(password=password)
@@ -122,10 +121,7 @@ def _open_compound_file(name: str, content: bytes, password: str | None) -> tupl
 
 
 def _wrong_password(name: str) -> RosterError:
-    return RosterError(
-        f"{name} does not open with the password in BATCHLINKS_ROSTER_PASSWORD. Check the password, or save the file "
-        "without one."
-    )
+    return RosterError(f"{name} does not open with the password that was set. ", Advice(Do.CHECK_PASSWORD))
 
 
 def damaged(name: str) -> RosterError:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from batchlinks.advice import Advice, Do, Part
 from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.roster.header import (
@@ -25,8 +26,8 @@ _OWN_HEADERS = {"error_row", "error_code"}
 class SheetUndecided(RosterError):
     """Nobody but the user can say which sheet it is."""
 
-    def __init__(self, message: str, sheets: Sequence[str]) -> None:
-        super().__init__(message)
+    def __init__(self, *parts: Part, sheets: Sequence[str]) -> None:
+        super().__init__(*parts)
         self.sheets = tuple(sheets)
         """Names of those that could be it."""
 
@@ -81,8 +82,9 @@ def choose_sheet(name: str, tables: Sequence[SheetTable], options: ReadOptions) 
     if len(candidates) > 1:
         sheets = [table.sheet for table in candidates]
         raise SheetUndecided(
-            f"{name}: several sheets could be the patient list: {_quoted(sheets)}. Name the right one with --sheet.",
-            sheets,
+            f"{name}: several sheets could be the patient list: {_quoted(sheets)}. ",
+            Advice(Do.CHOOSE_SHEET),
+            sheets=sheets,
         )
     chosen = candidates[0]
     if chosen.start is None:

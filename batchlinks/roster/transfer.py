@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from batchlinks.advice import part_as_json, part_of_json
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.roster.sheet_choice import SheetUndecided
 from batchlinks.table import CellKind, Table
@@ -82,7 +83,9 @@ class TableWriter:
         self._end_of_rows()
         kind = "settings" if isinstance(error, SettingsError) else "roster"
         sheets = error.sheets if isinstance(error, SheetUndecided) else ()
-        _write_line(self._out, {"error": kind, "message": str(error), "sheets": sheets})
+        _write_line(
+            self._out, {"error": kind, "message": [part_as_json(part) for part in error.args], "sheets": sheets}
+        )
 
     def _end_of_rows(self) -> None:
         if self._stream is not None:
@@ -163,7 +166,8 @@ def _read_line(source: IO[bytes]) -> dict[str, object] | None:
         return None
     message: dict[str, Any] = json.loads(line)
     if "error" in message:
+        parts = [part_of_json(part) for part in message["message"]]
         if message["sheets"]:
-            raise SheetUndecided(message["message"], message["sheets"])
-        raise {"roster": RosterError, "settings": SettingsError}[message["error"]](message["message"])
+            raise SheetUndecided(*parts, sheets=message["sheets"])
+        raise {"roster": RosterError, "settings": SettingsError}[message["error"]](*parts)
     return message

@@ -11,8 +11,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from batchlinks.config.settings import CONTRADICTIONS, RunSettings, flag, option_of, validated
-from batchlinks.errors import SettingsError
-from batchlinks.web.wording import LABELS
+from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.web.wording import PAGE, label
 
 _THE_SERVERS_OWN = frozenset({"no_ledger", "ledger_keep_days", "share_with_group", "cluster", "workers"})
 """The ledger is everybody's, and without it a run could not be taken up again; whom files and calls are shared with is for IT
@@ -111,33 +111,11 @@ def effective(base: RunSettings, settings: Mapping[str, Any]) -> RunSettings:
     return validated(replace(base, **aside, **{**settings, **added}))
 
 
-def in_page_words(sentence: str) -> str:
-    """A sentence that speaks of options of the command, for somebody who has none."""
-    for command, page in _SAID_OTHERWISE.items():
-        sentence = sentence.replace(command, page)
-    return re.sub(r"--([a-z][a-z-]*)", _label, _SAME_COMMAND.sub(_go_on, sentence))
-
-
-_SAID_OTHERWISE = MappingProxyType(
-    {
-        " (--limit)": "",
-        "ask IT for --": "under “More choices” set --",
-        "Set BATCHLINKS_ROSTER_PASSWORD to it, or save the file without one.": "Save it without one, or ask IT.",
-        "does not open with the password in BATCHLINKS_ROSTER_PASSWORD. Check the password, or save the file without one.": (
-            "does not open with the password that IT has set. Save it without one, or ask IT."
-        ),
-    }
-)
-"""What somebody without a command line cannot do, or does elsewhere on the page."""
-
-
-_SAME_COMMAND = re.compile(r"run (?:the same command|it) again(?: to go on)?", re.IGNORECASE)
-
-
-def _go_on(found: re.Match[str]) -> str:
-    return "Go on" if found[0][0].isupper() else "go on"
+def in_page_words(error: BatchlinksError) -> str:
+    """What an error says, for somebody who has no options."""
+    return re.sub(r"--([a-z][a-z-]*)", _label, error.said_at(PAGE))
 
 
 def _label(found: re.Match[str]) -> str:
     name = found[1].replace("-", "_")
-    return f"“{LABELS.get(name, name.replace('_', ' ').capitalize())}”" if name in SETTABLE else found[0]
+    return label(name) if name in SETTABLE else found[0]

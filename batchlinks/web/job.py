@@ -165,9 +165,9 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
             "file": None,
         }
     except SheetUndecided as error:
-        return {"refused": in_page_words(str(error)), "sheets": list(error.sheets)}
+        return {"refused": in_page_words(error), "sheets": list(error.sheets)}
     except BatchlinksError as error:
-        return {"refused": in_page_words(str(error))}
+        return {"refused": in_page_words(error)}
     except Exception as error:
         return {"refused": defect(error)}
     (table,) = tables
@@ -228,12 +228,12 @@ def _run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruptio
         report = batch.run(_roster(uploads, upload), _placed(settings, uploads, upload), around)
         files = _to_download(uploads, upload, report.published.paths["summary"], report.summary.outputs)
     except BatchlinksError as error:
-        return _failed(progress, error.exit_code, in_page_words(str(error)))
+        return _failed(progress, error.exit_code, in_page_words(error))
     except Exception as error:
         return _failed(progress, ExitCode.BROKEN, defect(error))
     return Outcome(
         exit_code=report.exit_code,
-        message=in_page_words(str(report.stopped_by)) if report.stopped_by else None,
+        message=in_page_words(report.stopped_by) if report.stopped_by else None,
         summary={**report.summary.as_json(), "warnings": findings.warnings_of(report.summary.warnings)},
         files=files,
         problems=[asdict(problem) for problem in findings.problems_of(report.refused)],

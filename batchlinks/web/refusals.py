@@ -41,8 +41,11 @@ def explain(app: FastAPI) -> None:
     on(NotThere, lambda request, error: refusal(request, HTTPStatus.NOT_FOUND, str(error)))
     on(NotNow, lambda request, error: refusal(request, HTTPStatus.CONFLICT, str(error)))
     on(Unusable, _unusable)
-    on(SettingsError, lambda request, error: refusal(request, 422, in_page_words(str(error))))
-    on(RequestValidationError, lambda request, error: refusal(request, 422, in_page_words(sentence_of(error.errors()))))
+    on(SettingsError, lambda request, error: refusal(request, 422, in_page_words(error)))
+    on(
+        RequestValidationError,
+        lambda request, error: refusal(request, 422, in_page_words(SettingsError(sentence_of(error.errors())))),
+    )
     on(TooLarge, lambda request, _: refusal(request, 413, "The list is larger than this server takes. Split it."))
     on(BatchlinksError, _broken)
     on(HTTPException, _http)

@@ -297,7 +297,7 @@ class Runs:
         try:
             chosen_project(effective(self.rules.base, settings), self.rules.config)
         except SettingsError as error:
-            raise Unusable(in_page_words(str(error))) from None
+            raise Unusable(in_page_words(error)) from None
         task = replace(self._task(upload), do="check", settings=settings)
         async with self._checks:
             found = await _answer_of(task, upload)

@@ -344,6 +344,6 @@ def _explain_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BatchlinksError(
-            f"The results could not be written into {folder}: {error.strerror or type(error).__name__}. Mend that "
-            "and run the same command again: no link that was answered is lost."
+            f"The results could not be written into {folder}: {error.strerror or type(error).__name__}. Fix "
+            "that, then try again. Links already received are saved."
         ) from error
