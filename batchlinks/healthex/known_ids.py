@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from batchlinks.patients.identifier import MAX_LENGTH
 from batchlinks.patients.likeness import likeness_columns, likenesses
@@ -82,12 +83,16 @@ class OnlyThisId:
 
 def _by_likeness(ids: pa.Array) -> dict[str, tuple[str, ...]]:
     """Likeness -> the IDs that have it: one, or two of however many there are, which is as much in doubt as more."""
-    found: dict[str, tuple[str, ...]] = {}
-    texts = ids.to_pylist()
-    for keys in likeness_columns(ids):
-        for key, external_id in zip(keys.to_pylist(), texts, strict=True):
-            before = found.setdefault(key, (external_id,))
-            if len(before) == 1 and before[0] != external_id:
-                found[key] = (before[0], external_id)
+    ids = ids.unique()
+    joined, by_group = likeness_columns(ids)
+    other = pc.not_equal(joined, by_group)  # as a rule, both are the same
+    keys = [*joined.to_pylist(), *by_group.filter(other).to_pylist()]
+    texts = [*ids.to_pylist(), *ids.filter(other).to_pylist()]
+    latest = dict(zip(keys, texts, strict=True))
+    found: dict[str, tuple[str, ...]] = {key: (text,) for key, text in latest.items()}
+    if len(latest) < len(keys):
+        for key, text in zip(keys, texts, strict=True):
+            if latest[key] != text:
+                found[key] = (latest[key], text)
     found.pop("", None)
     return found
