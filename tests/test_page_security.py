@@ -418,7 +418,7 @@ def test_nothing_of_a_patient_is_in_the_servers_output_its_addresses_or_a_proces
     for text in (out, err, seen):
         assert not re.search(f"Wolpertinger|ZQX|{TOKEN}", text)
     assert all(json.loads(line)["level"] for line in err.splitlines())
-    assert "web.worker" in seen
+    assert "web.job" in seen
 
 
 def test_lists_are_deleted_on_time_and_also_by_a_server_that_starts_later(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchlinks.columns.id_column import IdColumn
+from batchlinks.id_pattern import IdPattern
 from batchlinks.patients.identifier import clean, read_id
 from batchlinks.patients.people import dates, identity_columns, person
 from batchlinks.row_codes import ErrorCode, WarningCode
@@ -119,7 +120,7 @@ def test_what_nobody_sees_is_cleaned_away(typed: str, sent: str) -> None:
 
 
 def test_a_pattern_refuses_what_it_does_not_match_and_allows_what_has_no_digit() -> None:
-    rules = Rules(pattern=re.compile("[A-Z]{3}|[0-9]{5}"))
+    rules = Rules(pattern=IdPattern("[A-Z]{3}|[0-9]{5}"))
 
     assert verdicts(screened([["ABC"], ["00417"], ["418"], ["ABCD"], ["TBD"]], rules)) == [
         "ABC", "00417", "pattern_mismatch", "no_digit", "placeholder_id",
@@ -127,7 +128,7 @@ def test_a_pattern_refuses_what_it_does_not_match_and_allows_what_has_no_digit()
 
 
 def test_lost_zeros_come_back_before_the_pattern_looks() -> None:
-    rules = Rules(width=5, pattern=re.compile("[0-9]{5}"))
+    rules = Rules(width=5, pattern=IdPattern("[0-9]{5}"))
 
     assert verdicts(screened([["417"], [" 418 "], ["000419"], ["A20"]], rules)) == [
         "00417", "00418", "pattern_mismatch", "pattern_mismatch",
@@ -379,7 +380,7 @@ def test_a_row_refused_for_another_reason_still_casts_doubt_and_keeps_its_own_co
     [
         (Rules(excluded=frozenset(["700"])), "excluded"),
         (Rules(withdrawn=frozenset(["700"])), "withdrawn"),
-        (Rules(pattern=re.compile("[0-9]{5}")), "pattern_mismatch"),
+        (Rules(pattern=IdPattern("[0-9]{5}")), "pattern_mismatch"),
     ],
 )
 def test_later_rows_of_a_refused_patient_stay_duplicates(rules: Rules, code: str) -> None:
@@ -419,7 +420,7 @@ def messy_rosters() -> st.SearchStrategy[list[list[str]]]:
     messy_rosters(),
     st.builds(
         Rules,
-        pattern=st.sampled_from([None, re.compile("[0-9]+")]),
+        pattern=st.sampled_from([None, IdPattern("[0-9]+")]),
         width=st.sampled_from([None, 6]),
         excluded=st.frozensets(st.sampled_from(["700", "1003"])),
     ),

@@ -12,7 +12,7 @@ import click
 import cloup
 from click.core import ParameterSource
 
-from batchlinks.cli.options import SPEECH, config_of, variable
+from batchlinks.cli.options import SPEECH, AnyPath, config_of, variable
 from batchlinks.cli.terminal import print_output, read_standard_input, require_output, say, somebody_watches, speak
 from batchlinks.errors import BatchlinksError, ExitCode, SettingsError
 from batchlinks.plural import counted
@@ -36,7 +36,7 @@ _EXIT_CODES = (
 
 _LEDGER = cloup.option(
     "--ledger",
-    type=click.Path(path_type=Path),
+    type=AnyPath(path_type=Path),
     envvar=variable("ledger"),
     metavar="PATH",
     help="Where the links already made are recorded.",
@@ -53,7 +53,7 @@ _ONE_PROJECT = [
 ]
 _IDS = cloup.option(
     "--ids",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=AnyPath(path_type=Path, allow_dash=True),
     metavar="FILE",
     help="List with the patient IDs; else from standard input, or asked for.",
 )
@@ -299,7 +299,7 @@ def forget(
 
 
 @cloup.command(epilog=_EXIT_CODES)
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default=Path("-"), metavar="[FILE]")
+@click.argument("file", type=AnyPath(path_type=Path, allow_dash=True), default=Path("-"), metavar="[FILE]")
 @_options(*_ONE_PROJECT)
 @cloup.pass_context
 def export(

@@ -21,6 +21,7 @@ from batchlinks.config.settings import (
     RunSettings,
     ServeSettings,
     as_given,
+    check_path,
     flag,
     option_of,
     read_config,
@@ -39,13 +40,22 @@ EXIT_CODES = (
 )
 
 
+class AnyPath(click.Path):
+    """A path, also one that no file can have: click itself looks whether there is a file, and would break on a NUL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if param is not None:
+            check_path(param.opts[0] if param.opts else "A path", Path(os.fspath(value)))
+        return super().convert(value, param, ctx)
+
+
 def _click_type(annotation: Any, option: Option) -> Any:
     """What click can tell; whether a number is in its bounds `settings.validated` says, for callers in Python too."""
     if option.choices:
         return click.Choice(option.choices)
     kind = next((part for part in get_args(annotation) if part is not type(None)), annotation)
     if kind is Path:
-        return click.Path(path_type=Path)
+        return AnyPath(path_type=Path)
     return kind
 
 
@@ -231,7 +241,7 @@ CONNECT = cloup.option(
 SPEECH = [
     cloup.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=AnyPath(path_type=Path),
         is_eager=True,
         expose_value=False,
         callback=_use_config,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import cloup
 
-from batchlinks.cli.options import EXIT_CODES, check_options, config_of, run_options, run_settings, source_of
+from batchlinks.cli.options import EXIT_CODES, AnyPath, check_options, config_of, run_options, run_settings, source_of
 from batchlinks.cli.prestart import head_start
 from batchlinks.cli.terminal import ask_person, ask_to_heed, progress, say, somebody_watches, speak, told
 from batchlinks.errors import ExitCode
@@ -90,7 +90,7 @@ def check(
 @cloup.command(epilog=EXIT_CODES)
 @cloup.option(
     "--output-dir",
-    type=click.Path(path_type=Path),
+    type=AnyPath(path_type=Path),
     default=Path("demo_output"),
     show_default=True,
     metavar="DIR",

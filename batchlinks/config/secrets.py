@@ -7,8 +7,11 @@ from pathlib import Path
 
 from batchlinks.config.passwords import objection_to
 from batchlinks.errors import SettingsError
+from batchlinks.storage.small_files import read_small_file
 
 KEYRING_SERVICE = "batchlinks"
+_LARGEST_SECRET = 64_000
+_PATIENCE_S = 10.0  # with a pipe, as of `HEALTHEX_API_KEY_FILE=<(pass show healthex)`
 RESULT_PASSWORD = "BATCHLINKS_RESULT_PASSWORD"  # noqa: S105 the name of a variable
 
 
@@ -70,8 +73,11 @@ def read_secret(name: str, environment: Mapping[str, str] = os.environ, *, in_ke
         return value
     if path := environment.get(f"{name}_FILE", "").strip():
         try:
-            value = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
+            content = read_small_file(Path(path), _LARGEST_SECRET, wait_for_pipe_s=_PATIENCE_S)
+            value = content.decode("utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"The file that {name}_FILE names cannot be read ({error.strerror}).") from error
+        except UnicodeDecodeError as error:
             raise SettingsError(f"The file that {name}_FILE names cannot be read.") from error
         if not value:
             raise SettingsError(f"The file that {name}_FILE names is empty.")

@@ -11,12 +11,14 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+from batchlinks.config.settings_file import read_settings_file
 from batchlinks.errors import SettingsError
 
 DEFAULT_API_URL = "https://api.healthex.io"
@@ -50,6 +52,13 @@ class Option:
     minimum: int | None = None
     maximum: int | None = None
     above: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    """Beyond these a number is a slip, or meant to break something. Nobody needs to be told before."""
+
+    longest: int = 1_000
+    """Characters of a text."""
+
     variables: tuple[str, ...] = ()
     """Environment variables that it is read from besides `BATCHLINKS_` and its name."""
 
@@ -81,7 +90,7 @@ class RunSettings:
     """What `run` and `check` can be told. Names are those of the options, with underscores."""
 
     project_id: str | None = _option(
-        None, "HealthEx project that the links are for.", metavar="ID", variables=("HEALTHEX_PROJECT_ID",)
+        None, "HealthEx project that the links are for.", metavar="ID", variables=("HEALTHEX_PROJECT_ID",), longest=200
     )
     project: str | None = _option(
         None, "The same by a name from a [[project]] table in batchlinks.toml.", metavar="NAME"
@@ -89,7 +98,7 @@ class RunSettings:
     id_column: str | None = _option(
         None, "Header of the column with the patient ID; A+B joins two columns.", metavar="NAME"
     )
-    id_join: str = _option("", "Text between the parts of a joined ID.", Group.IT, metavar="TEXT")
+    id_join: str = _option("", "Text between the parts of a joined ID.", Group.IT, metavar="TEXT", longest=20)
     any_column: bool = _option(
         False, "The column named with --id-column is right although it holds dates, names, phone numbers or the like."
     )
@@ -99,9 +108,10 @@ class RunSettings:
         "Row with the column headers; 0: there is none, and --id-column is a letter or number.",
         metavar="N",
         minimum=0,
+        highest=10_000_000,
     )
-    encoding: str | None = _option(None, "Encoding of a CSV file.", Group.IT, metavar="NAME")
-    id_pattern: str | None = _option(None, "Regular expression for a whole ID.", Group.IT, metavar="REGEX")
+    encoding: str | None = _option(None, "Encoding of a CSV file.", Group.IT, metavar="NAME", longest=40)
+    id_pattern: str | None = _option(None, "Regular expression for a whole ID.", Group.IT, metavar="REGEX", longest=500)
     id_width: int | None = _option(
         None, "Digits of an all-digit ID; gives lost zeros back.", metavar="N", minimum=1, maximum=128
     )
@@ -129,6 +139,7 @@ class RunSettings:
         None,
         "Columns that staff get, in this order, with commas between; else all but Social Security numbers.",
         metavar="A,B,…",
+        longest=10_000,
     )
     link_column: str = _option("link", "Name of the new column.", metavar="NAME", only_run=True)
     link_dates: bool = _option(False, "Add the columns link_issued_on and link_is_new.", only_run=True)
@@ -145,17 +156,47 @@ class RunSettings:
         False, "Leave out patients who stood in an earlier links workbook of this project.", only_run=True
     )
     limit: int | None = _option(
-        None, "Send only the first N patients that can be sent.", metavar="N", minimum=1, only_run=True
+        None,
+        "Send only the first N patients that can be sent.",
+        metavar="N",
+        minimum=1,
+        highest=1_000_000_000,
+        only_run=True,
     )
-    concurrency: int = _option(64, "Calls in flight at most.", Group.IT, metavar="N", minimum=1, only_run=True)
-    rate: float | None = _option(None, "Calls a second at most.", Group.IT, metavar="N", above=0, only_run=True)
-    max_attempts: int = _option(8, "Calls for one ID at most.", Group.IT, metavar="N", minimum=1, only_run=True)
-    timeout: float = _option(30.0, "Seconds for one call.", Group.IT, metavar="S", above=0)
+    concurrency: int = _option(
+        64, "Calls in flight at most.", Group.IT, metavar="N", minimum=1, highest=10_000, only_run=True
+    )
+    rate: float | None = _option(
+        None,
+        "Calls a second at most.",
+        Group.IT,
+        metavar="N",
+        above=0,
+        lowest=0.001,
+        highest=1_000_000,
+        only_run=True,
+    )
+    max_attempts: int = _option(
+        8, "Calls for one ID at most.", Group.IT, metavar="N", minimum=1, highest=1_000, only_run=True
+    )
+    timeout: float = _option(30.0, "Seconds for one call.", Group.IT, metavar="S", above=0, highest=86_400)
     patience: float = _option(
-        120.0, "Seconds to go on while nothing gets through.", Group.IT, metavar="S", above=0, only_run=True
+        120.0,
+        "Seconds to go on while nothing gets through.",
+        Group.IT,
+        metavar="S",
+        above=0,
+        highest=31_536_000,
+        only_run=True,
     )
     workers: int | None = _option(
-        None, "Make the calls from N processes on this computer.", Group.IT, metavar="N", minimum=1, only_run=True
+        None,
+        "Make the calls from N processes on this computer.",
+        Group.IT,
+        metavar="N",
+        minimum=1,
+        highest=1_000,
+        only_run=True,
     )
     cluster: str | None = _option(
         None, "Make the calls from the workers of this Dask cluster.", Group.IT, metavar="ADDRESS", only_run=True
@@ -190,6 +231,7 @@ class NightlySettings:
         Group.NIGHT,
         metavar="S",
         minimum=0,
+        highest=604_800,
     )
     ready: str | None = _option(
         None,
@@ -197,9 +239,16 @@ class NightlySettings:
         Group.NIGHT,
         metavar="TEXT",
     )
-    keep_days: int = _option(30, "Days after which lists and results are deleted.", Group.NIGHT, metavar="N", minimum=1)
+    keep_days: int = _option(
+        30, "Days after which lists and results are deleted.", Group.NIGHT, metavar="N", minimum=1, highest=36_500
+    )
     max_hours: float = _option(
-        12.0, "Hours after which a nightly still at work is an alarm.", Group.NIGHT, metavar="H", above=0
+        12.0,
+        "Hours after which a nightly still at work is an alarm.",
+        Group.NIGHT,
+        metavar="H",
+        above=0,
+        highest=87_600,
     )
     metrics: Path | None = _option(
         None, "File to write metrics to, for Prometheus' node exporter.", Group.NIGHT, metavar="FILE"
@@ -215,7 +264,9 @@ class ServeSettings:
     max_upload: int = _option(
         100, "Largest patient list that is taken, in megabytes.", metavar="MB", minimum=1, maximum=1_000
     )
-    keep_days: float = _option(7.0, "Days after which lists and results are deleted.", metavar="N", above=0)
+    keep_days: float = _option(
+        7.0, "Days after which lists and results are deleted.", metavar="N", above=0, highest=36_500
+    )
     runs_at_once: int = _option(
         2, "Runs at the same time at most; others wait in line.", metavar="N", minimum=1, maximum=100
     )
@@ -259,6 +310,16 @@ def validated(settings: RunSettings) -> RunSettings:
         name: (text,) for name in _NAMES_COLUMNS if isinstance(text := getattr(settings, name), str)
     }
     settings = replace(settings, **single) if single else settings
+    check_settings(settings)
+    if settings.id_pattern is not None:
+        from batchlinks.id_pattern import IdPattern  # Arrow takes its time, and help has no use for it
+
+        IdPattern(settings.id_pattern)
+    return settings
+
+
+def check_settings(settings: RunSettings) -> None:
+    """As `validated`, but for the regular expression, which takes some milliseconds: an event loop must not wait for it."""
     check_values(settings)
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
@@ -271,33 +332,84 @@ def validated(settings: RunSettings) -> RunSettings:
     for name in ("protect", "clickable"):
         if getattr(settings, name) and settings.format == "csv":
             raise SettingsError(f"{flag(name)} is for workbooks, and --format csv writes none. Leave out one of them.")
-    if settings.id_pattern is not None:
-        try:
-            re.compile(settings.id_pattern)
-        except re.error as error:
-            raise SettingsError(f"--id-pattern is not a regular expression: {error.msg}.") from error
     if settings.cluster is not None:
         _check_cluster(settings.cluster)
-    return settings
 
 
 def check_values(settings: RunSettings | NightlySettings | ServeSettings) -> None:
-    """Raises SettingsError for a value that is out of its bounds."""
+    """Raises SettingsError for a value of another kind than its option's, or out of its bounds."""
+    kind: Any = type(settings)
+    kinds = _kinds(kind)
     for entry in fields(settings):
-        _check_value(entry.name, entry.metadata["option"], getattr(settings, entry.name))
+        _check_value(entry.name, entry.metadata["option"], kinds[entry.name], getattr(settings, entry.name))
 
 
-def _check_value(name: str, option: Option, value: Any) -> None:
+@cache
+def _kinds(settings: type) -> Mapping[str, type]:
+    """Name -> what a value is, where there is one: text for an option with choices too."""
+    found = {}
+    for name, annotation in get_type_hints(settings).items():
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        kind = tuple if get_origin(annotation) is tuple else kinds[0] if kinds else annotation
+        found[name] = kind if isinstance(kind, type) else str
+    return found
+
+
+def _check_value(name: str, option: Option, kind: type, value: Any) -> None:
     if value is None:
         return
-    if option.choices and value not in option.choices:
-        raise SettingsError(f"{flag(name)} takes {option.takes}.")
-    if option.minimum is not None or option.above is not None:
-        usable = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        usable = usable and (option.minimum is None or value >= option.minimum)
-        usable = usable and (option.maximum is None or value <= option.maximum)
-        if not (usable and (option.above is None or value > option.above)):
-            raise SettingsError(f"{flag(name)} takes {option.takes}.")
+    if kind is float and isinstance(value, int):
+        kind = int
+    if kind is tuple and isinstance(value, list):  # as it comes from JSON
+        value = tuple(value)
+    right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    right = right and (kind is not tuple or all(isinstance(each, str) for each in value))
+    if not right or (option.choices and value not in option.choices):
+        raise SettingsError(f"{flag(name)} takes {'true or false' if kind is bool else option.takes}.")
+    if kind in (int, float):
+        _check_number(flag(name), option, value)
+    elif kind is Path:
+        check_path(flag(name), value)
+    elif kind in (str, tuple):
+        for text in (value,) if kind is str else value:
+            check_text(flag(name), text, option.longest)
+
+
+def _check_number(name: str, option: Option, number: float) -> None:
+    inside = isinstance(number, int) or isfinite(number)  # a whole number may be too large even to ask
+    inside = inside and (option.minimum is None or number >= option.minimum)
+    inside = inside and (option.maximum is None or number <= option.maximum)
+    if not (inside and (option.above is None or number > option.above)):
+        raise SettingsError(f"{name} takes {option.takes}.")
+    if option.highest is not None and number > option.highest:
+        raise SettingsError(f"{name} takes at most {option.highest:,}.")
+    if option.lowest is not None and number < option.lowest:
+        raise SettingsError(f"{name} takes at least {option.lowest:g}.")
+
+
+def check_text(what: str, text: str, longest: int) -> None:
+    """Raise SettingsError for a text that no name, header or address can be; `what` says whose it is."""
+    if len(text) > longest:
+        raise SettingsError(f"{what} is too long: it has {len(text):,} characters, and {longest:,} is the most.")
+    if _NO_TEXT.search(text):
+        raise SettingsError(f"{what} has a character in it that no text has, such as a NUL or half of an emoji.")
+
+
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_LONGEST_PATH = 4_000
+_LONGEST_NAME = 255
+
+
+def check_path(what: str, path: Path) -> None:
+    """Raise SettingsError for a path that no file can have; `what` says whose it is. One that is no UTF-8 is right."""
+    try:
+        names = [os.fsencode(part) for part in path.parts]
+    except UnicodeEncodeError:
+        names = [b"\0"]
+    if any(b"\0" in name for name in names):
+        raise SettingsError(f"{what} has a character in it that no path has, such as a NUL.")
+    if len(str(path)) > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in names):
+        raise SettingsError(f"{what} is too long for the path of a file.")
 
 
 # --- batchlinks.toml ------------------------------------------------------------------------------------------
@@ -330,14 +442,20 @@ def read_config(path: Path | None, known: Collection[str]) -> Config:
     option, or a secret.
     """
     if path is None:
-        path = Path(CONFIG_NAME)
-        if not path.is_file():
+        path, named = Path(CONFIG_NAME), False
+        if not os.path.lexists(path):
             return Config()
+    else:
+        check_path("--config", path)
+        named = True
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_settings_file(path, named=named).decode()
+        content = tomllib.loads(text)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise SettingsError(f"{path} has tables or lists too deep within each other.") from error
+    except ValueError as error:
         raise SettingsError(f"{path} is not valid TOML: {_place(error)}.") from error
     projects = _projects(content.pop("project", []), path)
     rosters = tuple(
@@ -350,6 +468,8 @@ def read_config(path: Path | None, known: Collection[str]) -> Config:
     options = {_option_name(key, known, path): as_given(value, key, path.name) for key, value in content.items()}
     return Config(options, projects, rosters, tuple(notify), path.name)
 
+
+_LARGEST_NUMBER = 10**18
 
 ROSTER_KEYS = frozenset({"name", "match", "ready", "max_error_share", "max_new", "expect_by"})
 """Of a `[[roster]]` table, besides the options of a run."""
@@ -390,6 +510,8 @@ def as_text(value: object, key: str, where: str) -> str:
     """A value of the settings file as the command line would have it. Raises SettingsError for a list or table."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
+        raise SettingsError(f"{where}: {key} is a number beyond all bounds.")
     if isinstance(value, str | int | float):
         return str(value)
     raise SettingsError(f"{where}: {key} is one text, one number, or true or false.")
@@ -403,7 +525,11 @@ def is_secret_option(name: str) -> bool:
 def _place(error: Exception) -> str:
     """Where TOML stopped making sense; never what stands there."""
     found = re.search(r"at line (\d+), column (\d+)", str(error))
-    return f"line {found[1]}, column {found[2]}" if found else "it is no UTF-8 text, or ends too soon"
+    return (
+        f"line {found[1]}, column {found[2]}"
+        if found
+        else "it is no UTF-8 text, ends too soon, or has a number without end"
+    )
 
 
 def _tables(tables: Any, kind: str, path: Path) -> list[dict[str, Any]]:
@@ -418,6 +544,10 @@ def _projects(tables: Any, path: Path) -> dict[str, str]:
         entry = {key.replace("-", "_"): value for key, value in table.items()}
         if set(entry) != {"name", "project_id"} or not all(isinstance(value, str) for value in entry.values()):
             raise SettingsError(f"{path}: each [[project]] has two texts, name and project-id, and nothing else.")
+        for key in ("name", "project_id"):
+            check_text(
+                f"{path}: the {key.replace('_', '-')} of a [[project]]", entry[key], option_of("project_id").longest
+            )
         projects[entry["name"]] = entry["project_id"]
     return projects
 
@@ -425,7 +555,9 @@ def _projects(tables: Any, path: Path) -> dict[str, str]:
 def chosen_project(settings: RunSettings, config: Config, environment: Mapping[str, str] = os.environ) -> str | None:
     """The project ID: by its name, by itself, or from HEALTHEX_PROJECT_ID. Raises SettingsError for an unknown name."""
     if settings.project is None:
-        return settings.project_id or environment.get("HEALTHEX_PROJECT_ID", "").strip() or None
+        project_id = settings.project_id or environment.get("HEALTHEX_PROJECT_ID", "").strip() or None
+        check_text("The project ID", project_id or "", option_of("project_id").longest)
+        return project_id
     if settings.project not in config.projects:
         names = ", ".join(sorted(config.projects)) or "none"
         raise SettingsError(f"No [[project]] in {CONFIG_NAME} has the name that --project gives. There is: {names}.")

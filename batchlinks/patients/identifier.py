@@ -7,6 +7,7 @@ applies it to a whole column.
 import re
 import unicodedata
 from calendar import monthrange
+from collections.abc import Callable
 
 from batchlinks.row_codes import ErrorCode
 from batchlinks.table import CellKind
@@ -79,11 +80,11 @@ def with_width(identifier: str, width: int | None) -> str:
 
 
 def read_id(
-    text: str, kind: int = CellKind.TEXT, *, pattern: re.Pattern[str] | None = None, width: int | None = None
+    text: str, kind: int = CellKind.TEXT, *, fits: Callable[[str], bool] | None = None, width: int | None = None
 ) -> tuple[str, ErrorCode | None]:
     """The cleaned ID that a cell holds ("" where there is none) and why it cannot be sent, or None.
 
-    An ID comes with a code where it is an ID but not one of this organisation's (`pattern`).
+    An ID comes with a code where it is an ID but not one of this organisation's (`fits`).
     """
     found = clean(text)
     if not found and kind in (CellKind.TEXT, CellKind.NUMBER):
@@ -93,14 +94,14 @@ def read_id(
     if code := _not_an_id(found):
         return "", code
     identifier = with_width(found, width)
-    matches = pattern is not None and pattern.fullmatch(identifier) is not None
+    matches = fits is not None and fits(identifier)
     if not matches and not any(character.isdigit() for character in identifier):
         return "", ErrorCode.NO_DIGIT
     if not _ALLOWED.fullmatch(identifier):
         return "", ErrorCode.UNEXPECTED_CHARACTER
     if len(identifier) > MAX_LENGTH:
         return "", ErrorCode.TOO_LONG
-    if pattern is not None and not matches:
+    if fits is not None and not matches:
         return identifier, ErrorCode.PATTERN_MISMATCH
     return identifier, None
 

@@ -1,6 +1,5 @@
 """The first half of a run and the whole of a check: a roster is read and screened, by the settings of the one who asks."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from batchlinks.columns.id_column import IdColumn, choose_id_column
 from batchlinks.config.secrets import RESULT_PASSWORD, read_secret
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.id_pattern import IdPattern
 from batchlinks.logs import logger
 from batchlinks.patients.identifier import clean, read_id
 from batchlinks.results.publish.result_files import NO_FOLDER
@@ -116,7 +116,7 @@ def screened_by(
     Raises RosterError for an exclude list in doubt.
     """
     rules = Rules(
-        pattern=re.compile(settings.id_pattern) if settings.id_pattern is not None else None,
+        pattern=None if settings.id_pattern is None else IdPattern(settings.id_pattern),
         width=settings.id_width,
         any_length=settings.any_length,
         any_shape=settings.any_shape,

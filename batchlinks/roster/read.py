@@ -5,6 +5,7 @@ happens to a process that can be spared, and becomes a sentence here.
 """
 
 import json
+import stat
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,11 +61,18 @@ def _size_of(path: Path) -> int:
     try:
         if path.is_dir():
             raise RosterError(f"{path.name} is a folder. Name the file in it that is the patient list.")
-        return path.stat().st_size
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise RosterError(
+                f"{path.name} is a device or a pipe, not a file. Save the patient list as a file, or give - for standard input."
+            )
+        return state.st_size
     except FileNotFoundError:
         raise RosterError(f"There is no file {path.name} there. Check the name and the folder.") from None
     except OSError as error:
         raise RosterError(f"{path.name} cannot be opened: {error.strerror}.") from None
+    except ValueError:
+        raise RosterError("The patient list has a name that no file can have. Check the name.") from None
 
 
 def _read_in_child(source: Path | RosterBytes, options: ReadOptions, time_limit: float) -> Table:

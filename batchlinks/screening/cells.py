@@ -3,14 +3,15 @@
 Most cells are plainly IDs, which Arrow tells at the speed of memory; only the others, usually a few, are read one by one.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
-from batchlinks.patients.identifier import MAX_LENGTH, clean, read_id
+from batchlinks.patients.identifier import MAX_LENGTH, clean, read_id, with_width
 from batchlinks.row_codes import ErrorCode
 from batchlinks.screening.footers import header_key, is_report_line
 from batchlinks.screening.frames import true
@@ -58,8 +59,7 @@ def read_cells(
         digits = true(trimmed.str.fullmatch("[0-9]+"))
         ids = trimmed.where(~digits, trimmed.str.pad(rules.width, side="left", fillchar="0"))
     if rules.pattern is not None:
-        fits = rules.pattern.fullmatch
-        matches = np.fromiter((fits(text) is not None for text in ids), dtype=bool, count=len(ids))
+        matches = rules.pattern.mask(pa.array(ids, pa.string()))
         codes[plain & ~matches] = number_of(ErrorCode.PATTERN_MISMATCH)
     if plain.all():
         return Cells(ids, codes, ~plain, ~plain)
@@ -92,11 +92,12 @@ def _with_others(
     others = pd.DataFrame({"text": typed[~plain], "kind": kinds[~plain]})
     which = others.groupby(["text", "kind"], sort=False).ngroup().to_numpy()
     different = others.drop_duplicates()
+    fits = _fits(different["text"], rules)
     ids, codes = [], []
     for text, kind in zip(different["text"], different["kind"], strict=True):
         # A formula that adds up is shown as the number that it came to; whether that is a total shows among the other rows.
         kind = CellKind.NUMBER if kind == CellKind.AGGREGATE else kind
-        identifier, code = read_id(text, kind, pattern=rules.pattern, width=rules.width)
+        identifier, code = read_id(text, kind, fits=fits, width=rules.width)
         ids.append(identifier)
         codes.append(0 if code is None else number_of(code))
     lines = [is_report_line(clean(text)) for text in different["text"]]
@@ -108,3 +109,10 @@ def _with_others(
     report_lines[~plain] = np.array(lines, dtype=bool)[which]
     again[~plain] = np.array(headers, dtype=bool)[which]
     return Cells(all_ids, cells.codes, report_lines, again)
+
+
+def _fits(texts: Iterable[str], rules: Rules) -> Callable[[str], bool] | None:
+    """Whether an ID is made as the pattern says, for the IDs in these cells: asked for all of them at once."""
+    if rules.pattern is None:
+        return None
+    return rules.pattern.fitting({with_width(clean(text), rules.width) for text in texts}).__contains__

@@ -1,6 +1,5 @@
 """What screening is told, and what it found for every row."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.id_pattern import IdPattern
 from batchlinks.row_codes import ErrorCode, WarningCode
 
 Mask = npt.NDArray[np.bool_]
@@ -28,7 +28,7 @@ def number_of(code: ErrorCode) -> int:
 class Rules:
     """What the organization says of its IDs, and whom it does not want to contact."""
 
-    pattern: re.Pattern[str] | None = None
+    pattern: IdPattern | None = None
     width: int | None = None
     any_length: bool = False
     any_shape: bool = False

@@ -1,6 +1,5 @@
 """What the stand-in can be told: each option with its default, its unit and the sentence that explains it."""
 
-import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
@@ -189,10 +188,9 @@ class SimulatorOptions:
         if sum(shares.values()) > 1 + 1e-9:
             raise SettingsError("The fault shares add up to more than 1.")
         if self.reject_pattern is not None:
-            try:
-                re.compile(self.reject_pattern)
-            except re.error as error:
-                raise SettingsError(f"reject_pattern is not a regular expression: {error.msg}.") from error
+            from batchlinks.id_pattern import IdPattern  # Arrow takes its time, and help has no use for it
+
+            IdPattern(self.reject_pattern, "reject_pattern")
 
     def fault_shares(self) -> dict[str, float]:
         """The share of each fault by its name, which is the option's without `_share`."""

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
+from batchlinks.id_pattern import IdPattern
 from batchlinks.simulator import http_answers
 from batchlinks.simulator.behavior import SimulatorOptions
 from batchlinks.simulator.faults import (
@@ -134,7 +135,7 @@ class Service:
         self._plan = FaultPlan(options)
         self._maker = LinkMaker(options)
         self._counts_attempts = self._record or self._plan.depends_on_attempt or options.fresh_links
-        self._rejects = None if options.reject_pattern is None else re.compile(options.reject_pattern)
+        self._rejects = None if options.reject_pattern is None else IdPattern(options.reject_pattern, "reject_pattern")
         self._is_active = dict.fromkeys(options.inactive_projects, False) | dict.fromkeys(options.projects, True)
         type_of_format = JSON if options.body_format == "json" else TEXT
         self._link_type = options.content_type or type_of_format
@@ -333,7 +334,7 @@ class Service:
             step = step_of(Fault(options.nth_fault))
         if options.every_status is not None:
             step = Status(options.every_status)
-        elif external_id in options.reject_ids or (self._rejects and self._rejects.fullmatch(external_id)):
+        elif external_id in options.reject_ids or (self._rejects and self._rejects.fits(external_id)):
             step = Status(options.reject_status)
         return step, wait_s
 

@@ -188,9 +188,10 @@ def _listener(host: str, port: int) -> socket.socket:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             stack.pop_all()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host can have that name
+        why = error.strerror if isinstance(error, OSError) else None
         raise SettingsError(
-            f"The page cannot be served on {host}, port {port} ({error.strerror or 'in use?'}). Another --port may do."
+            f"The page cannot be served on {host}, port {port} ({why or 'in use?'}). Another --port may do."
         ) from error
     return listener
 

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from batchlinks.config.settings import CONTRADICTIONS, RunSettings, flag, option_of, validated
+from batchlinks.config.settings import CONTRADICTIONS, RunSettings, check_settings, flag, option_of
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.web.wording import PAGE, label
 
@@ -18,8 +18,8 @@ _THE_SERVERS_OWN = frozenset({"no_ledger", "ledger_keep_days", "share_with_group
 """The ledger is everybody's, and without it a run could not be taken up again; whom files and calls are shared with is for IT
 to say."""
 
-_LONGEST_TEXT = 5_000
-"""The names of a wide list's columns, one after the other."""
+_LONGEST_TEXT = 10_000
+"""Of any field; each option has a bound of its own."""
 
 _HINTS = get_type_hints(RunSettings)
 
@@ -108,7 +108,9 @@ def effective(base: RunSettings, settings: Mapping[str, Any]) -> RunSettings:
         for name, value in settings.items()
         if name in SETTABLE and get_origin(SETTABLE[name]) is tuple
     }
-    return validated(replace(base, **aside, **{**settings, **added}))
+    found = replace(base, **aside, **{**settings, **added})
+    check_settings(found)
+    return found
 
 
 def in_page_words(error: BatchlinksError) -> str:

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 
 from batchlinks.config.settings import ServeSettings, check_values
 from batchlinks.errors import SettingsError
+from batchlinks.storage.small_files import read_small_file
+
+_LARGEST_CERTIFICATE = 1_000_000
 
 
 def checked(serving: ServeSettings) -> ServeSettings:
@@ -85,8 +88,11 @@ def tls(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
+        for file in (certfile, keyfile):
+            if file is not None:
+                read_small_file(file, _LARGEST_CERTIFICATE)  # OpenSSL would wait for a pipe, and read a device for ever
         context.load_cert_chain(certfile, keyfile, password=lambda: "")
-    except (OSError, ssl.SSLError):
+    except (OSError, ssl.SSLError, ValueError):
         raise SettingsError(
             "The certificate or its key cannot be used: --certfile takes the chain as PEM, --keyfile the key without a "
             "password (or both in one file)."
