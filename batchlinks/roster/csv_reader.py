@@ -62,7 +62,7 @@ def read_delimited(name: str, content: bytes, options: ReadOptions, writer: Tabl
     lines_before = 1 if declared else 0
     layout = _find_layout(name, sample[lines_before:], declared[1] if declared else None, options)
     reader = _Records(name, islice(text(), lines_before, None), layout)
-    misfits = _send_rows(reader, layout, writer)
+    misfits, above = _send_rows(reader, layout, writer)
     return Facts(
         headers=list(layout.start.headers),
         header_row=layout.start.header_row,
@@ -70,6 +70,7 @@ def read_delimited(name: str, content: bytes, options: ReadOptions, writer: Tabl
         encoding_guessed=guessed,
         separator=layout.separator,
         misfits=misfits,
+        rows_above=above,
     )
 
 
@@ -315,16 +316,23 @@ def _without_formula(cell: str) -> str:
 
 def _send_rows(
     records: Iterable[tuple[int, list[str]]], layout: _Layout, writer: TableWriter
-) -> list[tuple[int, list[str]]]:
-    """Send all rows below the header. Returns the misfits: position, and fields as they stood."""
+) -> tuple[list[tuple[int, list[str]]], int]:
+    """Send all rows but the header. Returns the misfits (position, and fields as they stood), and how many rows stand above
+    the header; of these no width is asked."""
     writer.begin(layout.most)
     misfits: list[tuple[int, list[str]]] = []
     blank = [""] * layout.most
     numbers: list[int] = []
     rows: list[list[str]] = []
+    above = 0
+    header_row = layout.start.header_row
     for number, cells in chain(records, [(0, [])]):
-        if number > layout.start.header_row and not is_blank(cells):
+        if number != header_row and not is_blank(cells):
             row = cells if len(cells) == layout.most else _fits(cells, layout)
+            if number < header_row:
+                above += 1
+                if row is None and len(_without_blank_end(cells)) <= layout.most:
+                    row = [*_without_blank_end(cells), *blank[len(_without_blank_end(cells)) :]]
             if row is None:
                 misfits.append((writer.rows + len(rows), list(_without_blank_end(cells))))
             rows.append(blank if row is None else row)
@@ -332,4 +340,4 @@ def _send_rows(
         if len(rows) == BATCH_ROWS or (rows and number == 0):
             writer.write(numbers, list(zip(*rows, strict=True)))
             numbers, rows = [], []
-    return misfits
+    return misfits, above

@@ -20,7 +20,7 @@ IdHeaders = Callable[[Sequence[str]], Sequence[int]]
 """Positions of the headers that may be those of an ID column."""
 
 _MIN_FILL = 0.6  # share of the table's columns that a header row has at least
-_MAX_VALUES = 0.2  # share of a header row's cells that may look like values: `2024`, `90-day`
+MAX_VALUES = 0.2  # share of a header row's cells that may look like values: `2024`, `90-day`
 _MAX_LABEL = 200  # characters; longer is prose
 
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad"))
@@ -129,6 +129,22 @@ def holds_column(cells: Sequence[str], id_column: str) -> bool:
     )
 
 
+def columns_called(headers: Sequence[str], id_column: str) -> list[int]:
+    """Positions of the columns called `id_column`, or of the parts of one such as `A+B`; without such headers, that of a
+    column letter."""
+    wanted = (
+        {_folded(id_column)} if _folded(id_column) in map(_folded, headers) else set(map(_folded, id_column.split("+")))
+    )
+    found = [column for column, header in enumerate(headers) if header and _folded(header) in wanted]
+    letters = re.fullmatch(r"(?:column )?([a-z]{1,3})", id_column.strip().casefold())
+    if not found and letters:
+        at = 0
+        for letter in letters[1]:
+            at = at * 26 + ord(letter) - 96
+        found = [at - 1] if at <= len(headers) else []
+    return found
+
+
 def is_filled(cell: str) -> bool:
     """Whether a person sees something in `cell`."""
     return bool(cell) and not cell.isspace()
@@ -156,14 +172,15 @@ def _filled(row: PreviewRow) -> int:
     return sum(is_filled(cell) for cell in row.cells)
 
 
-def _is_value(cell: str) -> bool:
+def is_value(cell: str) -> bool:
+    """Whether `cell` looks like a number, a date, an ID, an address: what no header says."""
     return _VALUE.fullmatch(cell.strip()) is not None
 
 
 def _is_labels(row: PreviewRow) -> bool:
     filled = [cell for cell in row.cells if is_filled(cell)]
-    values = sum(_is_value(cell) for cell in filled)
-    return values <= _MAX_VALUES * len(filled) and all(len(cell) <= _MAX_LABEL for cell in filled)
+    values = sum(is_value(cell) for cell in filled)
+    return values <= MAX_VALUES * len(filled) and all(len(cell) <= _MAX_LABEL for cell in filled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +197,7 @@ class _Body:
     def of(cls, rows: Sequence[PreviewRow]) -> "_Body":
         widest = sorted(_filled(row) for row in rows)
         usual = widest[len(widest) // 2] if widest else 0
-        body = [row for row in rows if _filled(row) >= usual / 2 and any(map(_is_value, row.cells))]
+        body = [row for row in rows if _filled(row) >= usual / 2 and any(map(is_value, row.cells))]
         # Titles above a short table can be as many as its rows.
         body = body[len(body) // 4 :]
         width = max((len(row.cells) for row in body), default=0)
@@ -188,7 +205,7 @@ class _Body:
         for index in range(width):
             column = [row.cells[index] for row in body if index < len(row.cells) and is_filled(row.cells[index])]
             often += 2 * len(column) >= len(body)
-            if column and 2 * sum(map(_is_value, column)) >= len(column) and 4 * len(column) >= len(body):
+            if column and 2 * sum(map(is_value, column)) >= len(column) and 4 * len(column) >= len(body):
                 values.add(index)
         return cls(often, frozenset(values))
 
@@ -196,7 +213,7 @@ class _Body:
         """Whether `row` is as full as the body and holds values in at least half of the columns where it does."""
         if 2 * _filled(row) < self.columns:
             return False
-        same = sum(1 for index in self.value_columns if index < len(row.cells) and _is_value(row.cells[index]))
+        same = sum(1 for index in self.value_columns if index < len(row.cells) and is_value(row.cells[index]))
         return bool(same) and 2 * same >= len(self.value_columns)
 
 

@@ -47,6 +47,9 @@ BUILT_IN_FORMATS: Mapping[int, str] = {
     49: "@",
 }
 
+LAST_DAY = 2_958_465
+"""The number of 9999-12-31; what is beyond it, a date format shows as `########`."""
+
 _WHOLE_LIMIT = 1e15  # a spreadsheet keeps 15 digits; from here on the last ones are made up
 
 Shown = tuple[str, CellKind]
@@ -90,6 +93,8 @@ class NumberFormat:
 
     code: str
     _sections: "tuple[_Section, ...]"
+    _text: tuple[str, ...] | None = ("@",)
+    """What a text is shown as, in pieces of which `@` is the text itself; None where that cannot be told."""
 
     @property
     def is_plain(self) -> bool:
@@ -100,6 +105,17 @@ class NumberFormat:
     def is_date(self) -> bool:
         """Positive numbers in it are shown as dates or times."""
         return self._sections[0].kind is CellKind.DATE
+
+    @property
+    def changes_text(self) -> bool:
+        """A text in it shows something else, or nothing."""
+        return self._text != ("@",)
+
+    def show_text(self, text: str) -> Shown:
+        """What a cell with `text` shows; the text itself, and a kind that says why, where that is not certain."""
+        if self._text is None or not self._text:
+            return text, CellKind.UNREADABLE_FORMAT
+        return "".join(text if piece == "@" else piece[1:] for piece in self._text), CellKind.TEXT
 
     def show(self, value: float) -> Shown:
         """What a cell of `value` shows.
@@ -140,9 +156,45 @@ class NumberFormat:
 def parse_format(code: str) -> NumberFormat:
     """Take `code` apart. Never fails: a format that is not understood shows UNREADABLE_FORMAT."""
     sections = _split_sections(code)
-    if len(sections) > 1 and sections[-1].strip() == "@":
-        del sections[-1]  # the format for text cells
-    return NumberFormat(code, tuple(_section(section) for section in sections[:3]))
+    text: tuple[str, ...] | None = ("@",)
+    if len(sections) > 3 or _stands_for_text(sections[-1]):
+        text = _text_section(sections[min(len(sections), 4) - 1])
+        if len(sections) > 1:
+            del sections[min(len(sections), 4) - 1 :]
+    return NumberFormat(code, tuple(_section(section) for section in sections[:3]), text)
+
+
+def _stands_for_text(section: str) -> bool:
+    return any(match["other"] == "@" for match in _TOKEN.finditer(section))
+
+
+def _text_section(section: str) -> tuple[str, ...] | None:
+    """What the section for text cells shows: `@` for the text, and literals, each behind a `=`; None where that is not
+    certain. Blanks around it are no part of what a person reads."""
+    pieces: list[str] = []
+    for match in _TOKEN.finditer(section):
+        match match.lastgroup:
+            case "quoted":
+                pieces.append("=" + match[0][1:-1])
+            case "escaped":
+                pieces.append("=" + match["escaped"])
+            case "literal":
+                pieces.append("=" + match[0])
+            case "padding":
+                pieces.append("= ")
+            case "general":
+                pieces.append("@")
+            case "bracket" if _COLOUR.fullmatch(match[0]) or _ENGLISH.fullmatch(match[0]):
+                pass
+            case "other" if match[0] == "@":
+                pieces.append("@")
+            case _:
+                return None
+    while pieces and pieces[0] != "@" and not pieces[0][1:].strip():
+        del pieces[0]
+    while pieces and pieces[-1] != "@" and not pieces[-1][1:].strip():
+        del pieces[-1]
+    return tuple(piece for piece in pieces if piece != "=")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from itertools import islice
 import numpy as np
 
 from batchlinks.errors import RosterError
+from batchlinks.roster.corrections import ERROR_TEXTS
 from batchlinks.roster.guard import MAX_CELLS, Archive, limit_memory, too_far, xml_parser
 from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, Start, is_filled
 from batchlinks.roster.number_format import Shown, shown_plainly
 from batchlinks.roster.sheet_choice import choose_sheet, named_sheet, table_of
 from batchlinks.roster.source import ReadOptions
 from batchlinks.roster.transfer import BATCH_ROWS, Facts, Kinds, TableWriter
-from batchlinks.roster.xlsx_details import ERROR_TEXTS
 from batchlinks.table import CellKind
 
 _CONTENT = "content.xml"
@@ -42,8 +42,8 @@ def read_opendocument(name: str, content: bytes, options: ReadOptions, writer: T
     tables = [table_of(sheet, rows, options) for sheet, rows in previews.items() if wanted in (None, sheet)]
     sheet, start = choose_sheet(name, tables, options)
     headers = start.headers + ("",) * (widths[sheet] - len(start.headers))
-    hidden = _send(archive, sheet, start, len(headers), writer)
-    return Facts(headers=list(headers), header_row=start.header_row, sheet=sheet, hidden_rows=hidden)
+    hidden, above = _send(archive, sheet, start, len(headers), writer)
+    return Facts(headers=list(headers), header_row=start.header_row, sheet=sheet, hidden_rows=hidden, rows_above=above)
 
 
 def _is_encrypted(archive: Archive) -> bool:
@@ -75,12 +75,13 @@ def _look_through(archive: Archive, options: ReadOptions) -> tuple[dict[str, lis
     return previews, widths
 
 
-def _send(archive: Archive, sheet: str, start: Start, width: int, writer: TableWriter) -> list[int]:
-    """Send all rows below the header. Returns the numbers of the hidden ones among them."""
+def _send(archive: Archive, sheet: str, start: Start, width: int, writer: TableWriter) -> tuple[list[int], int]:
+    """Send all rows but the header. Returns the numbers of the hidden ones, and how many stand above the header."""
     writer.begin(width)
-    below = (row for at, row in _rows(archive) if at == sheet and row.number > start.header_row)
+    rows = (row for at, row in _rows(archive) if at == sheet and row.number != start.header_row)
     hidden: list[int] = []
-    while batch := list(islice(below, BATCH_ROWS)):
+    above = 0
+    while batch := list(islice(rows, BATCH_ROWS)):
         columns = list(zip(*(row.cells + [_BLANK] * (width - len(row.cells)) for row in batch), strict=True))
         kinds: dict[int, Kinds] = {
             index: np.fromiter((kind for _, kind in column), dtype=np.int8, count=len(column))
@@ -88,7 +89,8 @@ def _send(archive: Archive, sheet: str, start: Start, width: int, writer: TableW
         }
         writer.write([row.number for row in batch], [[text for text, _ in column] for column in columns], kinds)
         hidden += [row.number for row in batch if row.is_hidden]
-    return hidden
+        above += sum(row.number < start.header_row for row in batch)
+    return hidden, above
 
 
 def _rows(archive: Archive) -> Iterator[tuple[str, _Row]]:

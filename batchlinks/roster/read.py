@@ -11,8 +11,9 @@ from pathlib import Path
 
 from batchlinks.errors import RosterError
 from batchlinks.roster.child_process import reading_process
+from batchlinks.roster.other_tables import sort_out_tables
 from batchlinks.roster.source import ENDINGS, ReadOptions, RosterBytes
-from batchlinks.roster.transfer import receive_table
+from batchlinks.roster.transfer import receive_table, without_unused_columns
 from batchlinks.table import Table
 
 _WHEREVER = ReadOptions()
@@ -87,11 +88,13 @@ def _read_in_child(source: Path | RosterBytes, options: ReadOptions, time_limit:
         child.send(opening, *content)
         import pandas  # noqa: F401  # takes a third of a second, and is needed next: while the other process reads
 
-        table = receive_table(child.source, source.name)
-    if table is None:
+        received = receive_table(child.source, source.name)
+    if received is None:
         reason = "reading it took too long" if child.out_of_time else "it is damaged"
         raise RosterError(
             f"{source.name} cannot be read: {reason}, or it would expand beyond reason. Open it in Excel, copy the "
             "patient list into a new workbook, and use that."
         )
-    return table
+    table, above = received
+    table = sort_out_tables(table, above, id_column=options.id_column, may_leave_out=options.header_row is not None)
+    return without_unused_columns(table)

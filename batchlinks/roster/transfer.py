@@ -7,7 +7,7 @@ error may stand in place of either. Nothing of it ever goes through a file.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
 import numpy as np
@@ -39,7 +39,12 @@ class Facts:
     encoding_guessed: bool = False
     separator: str | None = None
     hidden_rows: list[int] = field(default_factory=list)
+    hidden_sheet: bool = False
+    formats_unknown: bool = False
+    total_rows: list[int] = field(default_factory=list)
     misfits: list[tuple[int, list[str]]] = field(default_factory=list)
+    rows_above: int = 0
+    """How many of the rows stand above the header."""
 
 
 class TableWriter:
@@ -93,8 +98,9 @@ class TableWriter:
             self._stream = None
 
 
-def receive_table(source: IO[bytes], name: str) -> Table | None:
-    """The table that a `TableWriter` sends through `source`; None when the sender went away before its end.
+def receive_table(source: IO[bytes], name: str) -> tuple[Table, int] | None:
+    """The table that a `TableWriter` sends through `source`, and how many of its rows stand above its header; None when
+    the sender went away before its end.
 
     Raises the error that was sent in place of a table.
     """
@@ -111,19 +117,19 @@ def receive_table(source: IO[bytes], name: str) -> Table | None:
         return None
     facts = closing["facts"]
     assert isinstance(facts, dict)  # noqa: S101 - for the type checker
-    return _table(received, Facts(**facts), name)
+    known = Facts(**facts)
+    return _table(received, known, name), known.rows_above
 
 
 def _table(received: pa.Table, facts: Facts, name: str) -> Table:
-    used = _used_columns(received, facts.headers)
     kinds: dict[int, Kinds] = {}
-    for index in range(used):
+    for index in range(len(facts.headers)):
         kind = received.column(f"kind {index}").to_numpy()
         if np.any(kind != CellKind.TEXT):
             kinds[index] = kind
     return Table(
-        headers=tuple(facts.headers[:used]),
-        cells=received.select([str(index) for index in range(used)]),
+        headers=tuple(facts.headers),
+        cells=received.select([str(index) for index in range(len(facts.headers))]),
         row_numbers=received.column("row").to_numpy(),
         kinds=kinds,
         misfits={position: tuple(fields) for position, fields in facts.misfits},
@@ -135,24 +141,30 @@ def _table(received: pa.Table, facts: Facts, name: str) -> Table:
         encoding_guessed=facts.encoding_guessed,
         separator=facts.separator,
         hidden_rows=tuple(facts.hidden_rows),
+        hidden_sheet=facts.hidden_sheet,
+        formats_unknown=facts.formats_unknown,
+        total_rows=tuple(facts.total_rows),
     )
 
 
-def _used_columns(received: pa.Table, headers: Sequence[str]) -> int:
-    """How many columns there are up to the last that has a header or a value.
+def without_unused_columns(table: Table) -> Table:
+    """The table up to the last column that has a header or a value.
 
     Blank ones before the table are kept, so that positions are those of the spreadsheet and its letters hold.
     """
-    used = [bool(header) or _has_something(received, index) for index, header in enumerate(headers)]
-    return len(used) - used[::-1].index(True) if any(used) else 0
+    used = len(table.headers)
+    while used and not table.headers[used - 1] and not _has_something(table, used - 1):
+        used -= 1
+    if used == len(table.headers):
+        return table
+    return replace(table, headers=table.headers[:used], cells=table.cells.select([str(index) for index in range(used)]))
 
 
-def _has_something(received: pa.Table, index: int) -> bool:
+def _has_something(table: Table, index: int) -> bool:
     import pyarrow.compute as pc  # slow to import, and no use to the sending side
 
-    lengths = pc.binary_length(received.column(str(index)))
-    has_text = bool((pc.max(lengths).as_py() or 0) > 0)
-    return has_text or bool(np.any(received.column(f"kind {index}").to_numpy() != CellKind.TEXT))
+    lengths = pc.binary_length(table.cells.column(index))
+    return bool((pc.max(lengths).as_py() or 0) > 0) or index in table.kinds
 
 
 def _write_line(out: IO[bytes], message: Mapping[str, object]) -> None:

@@ -3,13 +3,22 @@
 import datetime as dt
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import python_calamine as calamine
 
 from batchlinks.errors import RosterError
+from batchlinks.roster.corrections import (
+    AGGREGATE,
+    NO_CACHED_VALUE,
+    NO_DATE,
+    UNREADABLE,
+    Correction,
+    Details,
+    Marks,
+    error_text,
+)
 from batchlinks.roster.file_kind import FileKind, damaged
 from batchlinks.roster.guard import Archive, limit_memory
 from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, Start, is_blank
@@ -17,16 +26,8 @@ from batchlinks.roster.number_format import NumberFormat, Shown, shown_plainly
 from batchlinks.roster.sheet_choice import choose_sheet, named_sheet, table_of
 from batchlinks.roster.source import ReadOptions
 from batchlinks.roster.transfer import BATCH_ROWS, Facts, Kinds, TableWriter
-from batchlinks.roster.xlsx_details import (
-    NO_CACHED_VALUE,
-    Marks,
-    Survey,
-    WorkbookXml,
-    error_text,
-    look_closely,
-    read_workbook_xml,
-    survey_sheet,
-)
+from batchlinks.roster.xls_details import XlsDetails
+from batchlinks.roster.xlsx_details import XlsxDetails
 from batchlinks.table import CellKind
 
 Cell = int | float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
@@ -36,13 +37,16 @@ _EXTRA_MEMORY_OF_BINARY = 30  # for each byte of a file that is not, or differen
 
 def read_workbook(name: str, content: bytes, kind: FileKind, options: ReadOptions, writer: TableWriter) -> Facts:
     """Send the table in `content` through `writer`. Raises `RosterError` and `SettingsError`."""
+    details: Details | None = None
     if kind is FileKind.XLS:
-        archive = None
         limit_memory(_EXTRA_MEMORY_OF_BINARY * len(content))
+        details = _xls_details(content)
     else:
         archive = Archive(name, content)
         limit_memory(archive.memory_needed)
-    details = _XlsxDetails(archive) if archive and kind is FileKind.XLSX else None
+        if kind is FileKind.XLSX:
+            details = XlsxDetails(archive)
+            content = details.content_to_read(content)
     try:
         with calamine.load_workbook(io.BytesIO(content)) as book:
             return _Workbook(name, book, details).read(options, writer)
@@ -52,63 +56,18 @@ def read_workbook(name: str, content: bytes, kind: FileKind, options: ReadOption
         raise damaged(name) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Correction:
-    """What is to be shown instead of what calamine read, for the cells of one sheet."""
-
-    marks: Mapping[int, Marks]
-    formats: Mapping[int, NumberFormat]
-    rows_with_failures: frozenset[int]
-    """Rows with an error or a formula without a result, which calamine takes for blank cells."""
-
-    hidden_rows: Sequence[int]
-
-
-_NOTHING = _Correction({}, {}, frozenset(), ())
-
-
-class _XlsxDetails:
-    """What the XML of an `.xlsx` file says beyond the cells."""
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-        self._xml: WorkbookXml = read_workbook_xml(archive)
-        self._surveys: dict[str, Survey] = {}
-
-    def size(self, sheet: str) -> int:
-        """Bytes of the sheet's XML."""
-        part = self._xml.sheet_parts.get(sheet, "")
-        return self._archive.size(part) if part in self._archive else 0
-
-    def survey(self, sheet: str) -> None:
-        """Raises `RosterError` where `sheet` should better not be read."""
-        part = self._xml.sheet_parts.get(sheet, "")
-        if part in self._archive:
-            self._surveys[sheet] = survey_sheet(self._archive, sheet, part, self._xml.formats)
-
-    def correction(self, sheet: str) -> _Correction:
-        """Of a sheet that was surveyed."""
-        survey = self._surveys.get(sheet)
-        if survey is None:
-            return _NOTHING
-        marks: Mapping[int, Marks] = {}
-        if survey.has_formats or survey.has_formulas_or_errors:
-            marks = look_closely(
-                self._archive,
-                self._xml.sheet_parts[sheet],
-                self._xml,
-                formulas_and_errors=survey.has_formulas_or_errors,
-            )
-        failures = (column.rows[column.marks < 0] for column in marks.values())
-        return _Correction(
-            marks, self._xml.formats, frozenset(row for rows in failures for row in rows.tolist()), survey.hidden_rows
-        )
+def _xls_details(content: bytes) -> Details | None:
+    """None where its records are not understood, though the fast reader may get something out of them."""
+    try:
+        return XlsDetails(content)
+    except Exception:  # a damaged file makes a parser raise anything
+        return None
 
 
 class _Workbook:
     """A workbook that calamine opened."""
 
-    def __init__(self, name: str, book: calamine.CalamineWorkbook, details: _XlsxDetails | None) -> None:
+    def __init__(self, name: str, book: calamine.CalamineWorkbook, details: Details | None) -> None:
         self._name = name
         self._book = book
         self._details = details
@@ -126,8 +85,21 @@ class _Workbook:
         tables = [table_of(sheet, self._preview(sheet, options), options) for sheet in sheets]
         tables.sort(key=lambda table: order[table.sheet])
         sheet, start = choose_sheet(self._name, tables, options)
-        hidden = self._send(sheet, start, writer)
-        return Facts(headers=list(start.headers), header_row=start.header_row, sheet=sheet, hidden_rows=hidden)
+        visible = {
+            sheet.name: sheet.visible == calamine.SheetVisibleEnum.Visible for sheet in self._book.sheets_metadata
+        }
+        correction = self._details.correction(sheet) if self._details else Correction(formats_known=False)
+        hidden, totals, above = self._send(sheet, start, correction, writer)
+        return Facts(
+            headers=list(start.headers),
+            header_row=start.header_row,
+            sheet=sheet,
+            hidden_sheet=not visible[sheet],
+            hidden_rows=hidden,
+            formats_unknown=not correction.formats_known,
+            total_rows=totals,
+            rows_above=above,
+        )
 
     def _open(self, sheet: str) -> calamine.CalamineSheet:
         if self._opened is None or self._opened.name != sheet:
@@ -157,35 +129,44 @@ class _Workbook:
         )
         return list(islice(filled, PREVIEW_ROWS + (options.header_row or 0)))
 
-    def _send(self, sheet: str, start: Start, writer: TableWriter) -> list[int]:
-        """Send all rows below the header. Returns the numbers of the hidden ones among them."""
-        correction = self._details.correction(sheet) if self._details else _NOTHING
+    def _send(
+        self, sheet: str, start: Start, correction: Correction, writer: TableWriter
+    ) -> tuple[list[int], list[int], int]:
+        """Send all rows but the header. Returns the numbers of the hidden ones, the positions of total rows, and how many
+        stand above the header."""
         first_column = self._first_column(sheet)
-        exact = self._details is not None
         writer.begin(len(start.headers))
-        below = (
+        failures = correction.rows_with_marks()
+        rows = (
             (number, cells)
             for number, cells in self._rows(sheet)
-            if number > start.header_row and (not is_blank(cells) or number in correction.rows_with_failures)
+            if number != start.header_row and (not is_blank(cells) or number in failures)
         )
         sent: set[int] = set()
         hidden = set(correction.hidden_rows)
-        while batch := list(islice(below, BATCH_ROWS)):
+        total_rows = set(correction.total_rows)
+        totals: list[int] = []
+        above = 0
+        while batch := list(islice(rows, BATCH_ROWS)):
             numbers = [number for number, _ in batch]
             columns: list[Sequence[str]] = [[""] * len(batch)] * first_column
             kinds: dict[int, Kinds] = {}
             for column, values in enumerate(zip(*(cells for _, cells in batch), strict=True), first_column):
-                texts, column_kinds = _column(values, exact)
+                texts, column_kinds = _column(values, correction.formats_known)
                 marks = correction.marks.get(column)
                 if marks is not None:
                     texts, column_kinds = _corrected(values, texts, column_kinds, numbers, marks, correction.formats)
                 columns.append(texts)
                 if column_kinds is not None:
                     kinds[column] = column_kinds
+            if total_rows:
+                totals += [writer.rows + place for place, number in enumerate(numbers) if number in total_rows]
+            if numbers[0] < start.header_row:
+                above += sum(number < start.header_row for number in numbers)
             writer.write(numbers, columns, kinds)
             if hidden:
                 sent.update(hidden.intersection(numbers))
-        return sorted(sent)
+        return sorted(sent), totals, above
 
 
 def _column(values: Sequence[Cell], exact: bool) -> tuple[Sequence[str], Kinds | None]:
@@ -222,10 +203,18 @@ def _corrected(
         value = values[position]
         if mark == NO_CACHED_VALUE:
             texts[position], kinds[position] = "", CellKind.NO_CACHED_VALUE
+        elif mark == AGGREGATE:
+            kinds[position] = CellKind.AGGREGATE
+        elif mark == UNREADABLE:
+            kinds[position] = CellKind.UNREADABLE_FORMAT
+        elif mark == NO_DATE:
+            kinds[position] = CellKind.DATE
         elif (error := error_text(mark)) is not None:
             texts[position], kinds[position] = error, CellKind.ERROR
         elif isinstance(value, int | float) and not isinstance(value, bool):
             texts[position], kinds[position] = formats[mark].show(value)
+        elif isinstance(value, str) and value:
+            texts[position], kinds[position] = formats[mark].show_text(value)
     return texts, kinds
 
 

@@ -1,123 +1,66 @@
 """The XML inside an `.xlsx` workbook, for what the fast reader does not tell: number formats, errors, formulas
-without a result, hidden rows, and how far a sheet reaches.
+without a result or that count other cells, hidden rows, and how far a sheet reaches.
 
 A sheet is surveyed while it is inflated, by searching the bytes: cheap, and on the safe side. Only where the
 survey says so is it parsed a second time (`look_closely`), which costs about as much as the first reading.
 """
 
 import re
-from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
+from batchlinks.columns.id_column import column_letters
 from batchlinks.errors import RosterError
+from batchlinks.roster.corrections import (
+    AGGREGATE,
+    NO_CACHED_VALUE,
+    NO_DATE,
+    UNREADABLE,
+    Correction,
+    MarkedCells,
+    Marks,
+    Styles,
+    error_mark,
+)
+from batchlinks.roster.file_kind import damaged
 from batchlinks.roster.guard import MAX_CELLS, Archive, too_far, xml_parser
-from batchlinks.roster.number_format import BUILT_IN_FORMATS, NumberFormat, parse_format
-
-NO_CACHED_VALUE = -1
-_FIRST_ERROR = -2
-ERROR_TEXTS = ("#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!")
-"""What a failed formula shows; the last stands for all others."""
-
-_UNREADABLE = parse_format("?")
+from batchlinks.roster.number_format import LAST_DAY
+from batchlinks.roster.xlsx_package import Package, in_usual_form, read_elements, read_package
 
 
-def error_text(mark: int) -> str | None:
-    """What the error shows that `mark` stands for; None where it stands for something else."""
-    return ERROR_TEXTS[_FIRST_ERROR - mark] if mark <= _FIRST_ERROR else None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkbookXml:
-    """The parts of a workbook that say how its sheets are to be read."""
-
-    sheet_parts: Mapping[str, str]
-    """Name of a sheet -> name of its part in the archive."""
-
-    formats: Mapping[int, NumberFormat]
-    """Cell style -> its number format, where that changes what a number shows. Dates are the fast reader's."""
-
-    calculated_on_opening: bool
-    """The program that wrote it left all formulas to be calculated."""
-
-
-def read_workbook_xml(archive: Archive) -> WorkbookXml:
-    """Raises `RosterError` for an archive that is broken."""
-    part = _workbook_part(archive)
-    folder = part.rpartition("/")[0]
-    targets = {
-        attributes.get("Id", ""): _resolve(folder, attributes.get("Target", ""))
-        for element, attributes in _elements(archive, f"{folder}/_rels/{part.rpartition('/')[2]}.rels")
-        if element == "Relationship"
-    }
-    sheets: dict[str, str] = {}
-    on_opening = False
-    for element, attributes in _elements(archive, part):
-        if element == "sheet":
-            reference = next((value for key, value in attributes.items() if key.endswith(":id")), "")
-            sheets[attributes.get("name", "")] = targets.get(reference, "")
-        elif element == "calcPr":
-            on_opening = attributes.get("fullCalcOnLoad") in ("1", "true")
-    styles = next((target for target in targets.values() if target.endswith("styles.xml")), None)
-    return WorkbookXml(sheets, _formats(archive, styles), on_opening)
-
-
-def _workbook_part(archive: Archive) -> str:
-    for element, attributes in _elements(archive, "_rels/.rels"):
-        if element == "Relationship" and attributes.get("Type", "").endswith("/officeDocument"):
-            return attributes.get("Target", "").lstrip("/")
-    return "xl/workbook.xml"
-
-
-def _resolve(folder: str, target: str) -> str:
-    if target.startswith("/"):
-        return target[1:]
-    steps = folder.split("/")
-    for step in target.split("/"):
-        if step == "..":
-            steps = steps[:-1]
-        elif step != ".":
-            steps.append(step)
-    return "/".join(steps)
-
-
-def _elements(archive: Archive, part: str) -> list[tuple[str, dict[str, str]]]:
-    """All elements of a small part in the order of their beginnings: local name and attributes."""
-    if part not in archive:
-        return []
-    found: list[tuple[str, dict[str, str]]] = []
-    parser = xml_parser(archive.name)
-    parser.StartElementHandler = lambda name, attributes: found.append((name.rpartition(":")[2], attributes))
-    for chunk in archive.chunks(part):
-        parser.Parse(chunk, False)
-    parser.Parse(b"", True)
-    return found
-
-
-def _formats(archive: Archive, part: str | None) -> dict[int, NumberFormat]:
-    codes = dict(BUILT_IN_FORMATS)
-    formats: dict[int, NumberFormat] = {}
-    section, style = "", -1
-    for element, attributes in _elements(archive, part) if part else []:
+def read_styles(archive: Archive, package: Package) -> Styles:
+    """Raises `RosterError` for a part that is broken."""
+    if not package.styles_known:
+        return Styles({})
+    if package.styles is None:
+        return Styles({}, count=1)  # a cell's style is 0 unless it says otherwise, and that is General
+    codes: dict[int, str] = {}
+    format_numbers: list[int] = []
+    section = ""
+    for element, attributes in read_elements(archive, package.styles):
         if element in ("numFmts", "cellStyleXfs", "cellXfs", "cellStyles", "dxfs"):
             section = element
         elif section == "numFmts" and element == "numFmt":
             codes[int(attributes["numFmtId"])] = attributes.get("formatCode", "")
         elif section == "cellXfs" and element == "xf":
-            style += 1
-            code = codes.get(int(attributes.get("numFmtId", "0")))
-            number_format = _UNREADABLE if code is None else parse_format(code)
-            if not number_format.is_plain and not number_format.is_date:
-                formats[style] = number_format
-    return formats
+            format_numbers.append(int(attributes.get("numFmtId", "0")))
+    return Styles.of(format_numbers, codes)
+
+
+def total_rows(archive: Archive, package: Package, sheet: str) -> list[int]:
+    """Numbers of the total rows of the Excel tables on `sheet`."""
+    found: list[int] = []
+    for part in package.tables[sheet]:
+        for element, attributes in read_elements(archive, part):
+            last = re.fullmatch(r".*?(\d+)", attributes.get("ref", ""))
+            if element == "table" and last and int(attributes.get("totalsRowCount", "0")):
+                found += range(int(last[1]) - int(attributes["totalsRowCount"]) + 1, int(last[1]) + 1)
+    return found
 
 
 @dataclass(slots=True)
 class Survey:
-    """What the bytes of a sheet say about it."""
+    """What a sheet says about itself."""
 
     last_row: int = 0
     last_column: int = 1
@@ -133,65 +76,123 @@ class Survey:
     hidden_rows: list[int] = field(default_factory=list)
     has_formats: bool = False
     has_formulas_or_errors: bool = False
+    is_unusual: bool = False
+    """It is written so that a search of its bytes may miss something: only a close look tells."""
+
+    @property
+    def needs_a_closer_look(self) -> bool:
+        return self.has_formats or self.has_formulas_or_errors or self.is_unusual
 
 
 _WIDE_CELL = re.compile(rb""" r=["']([A-Z]{2,3})([0-9]{1,7})["'][^>]*(?<!/)>(?!</)""")
 _CELL = re.compile(rb""" r=["']([A-Z]{1,3})([0-9]{1,7})["']""")
-_HIDDEN = re.compile(rb"""hidden=["'](?:1|true)["']""")
+_ROW = re.compile(rb"""<row r=["'](\d+)["']([^>]*)""")
+_HIDES_ROW = re.compile(rb"""\shidden=["'](?:1|true)["']|\sht=["']0?(?:\.\d*)?["']""")
+_MANY_COLUMNS = 100
 _VALUE_TAGS = (b"<v", b":v>", b"<is", b":is>")
-_ROW_TAG = re.compile(rb"""<(?:[\w.-]+:)?row\s[^>]*""")
-_ROW_NUMBER = re.compile(rb"""\sr=["'](\d+)["']""")
-_NUMBERED_ROW = re.compile(rb"""<row\s(?:[^>]*?\s)?r=["'](\d+)["']""")
 _FORMULA_OR_ERROR = (re.compile(rb"<f[ >/]"), re.compile(rb' t="e"'))  # twice as fast as one, or as `in`
-# Legal, but seen from few programs: prefixes, single quotes, attributes with white space about them. Sheets written so are
-# not searched for formats and formulas but looked at closely.
-_UNUSUAL = re.compile(rb"""<[\w.-]+:row\b|<c[^>]*(?:='|[\t\r\n]| =|= )""")
+# Legal, but seen from few programs: prefixes, single quotes, attributes with white space about them, rows of no height.
+_UNUSUAL = re.compile(
+    rb"""<[\w.-]+:(?:row|sheetData)\b|<c[^>]*(?:='|[\t\r\n]| =|= )|<row[^>]*(?: =|= )|defaultRowHeight=["']0["'.]"""
+)
+_COLUMNS = re.compile(rb"""<col\s([^>]*)>""")
+_ATTRIBUTE = re.compile(rb"""\b(min|max|style)=["'](\d+)["']""")
+_ROW_STYLE = re.compile(rb"""<row\s[^>]*?\ss=["'](\d+)["'][^>]*?customFormat=["'](?:1|true)""")
 
 
-def survey_sheet(archive: Archive, sheet: str, part: str, formats: Iterable[int]) -> Survey:
-    """Inflate `part`, which is `sheet`, once. Raises `RosterError` for a sheet that is broken or reaches too far.
-
-    `formats` are the styles whose number format matters.
-    """
+def survey_sheet(archive: Archive, sheet: str, part: str, styles: Styles) -> Survey:
+    """Inflate `part`, which is `sheet`, once. Raises `RosterError` for a sheet that is broken or reaches too far."""
     survey = Survey()
-    styles = "|".join(map(str, formats)).encode()
-    formatted = re.compile(rb' s="(?:%b)"' % styles) if styles else None
+    signs = _signs_of_formats(styles)
+    if styles.count is None or 0 in styles.formats:
+        survey.has_formats = True  # every cell without a style has that of number 0
     carried = b""
     for position, chunk in enumerate(archive.xml_chunks(part)):
         text = carried + chunk
-        if position == 0 and _UNUSUAL.search(text):
-            survey.has_formats = survey.has_formulas_or_errors = True
+        if position == 0:
+            survey.is_unusual = _UNUSUAL.search(text) is not None
+            signs += _signs_of_column_styles(text, styles)
         # The next search begins at the last cell of this one, so that no tag is seen in halves.
         end = text.rfind(b"<", 0, max(text.rfind(b" r="), 0))
         complete = text[:end] if end > 0 else b""
         carried = text[len(complete) :]
-        _survey(complete, survey, formatted)
-    _survey(carried, survey, formatted)
-    if survey.disordered_row:
-        # Of two rows with one number the fast reader keeps the later, and the other patient would be lost.
-        raise RosterError(
-            f"{archive.name}: sheet '{sheet}' is damaged: row {survey.disordered_row} stands in it twice or out of order. "
-            "Open it in Excel, which offers to repair it, check that nobody is missing, and save it again."
-        )
-    if survey.last_row * survey.last_column > MAX_CELLS:
-        raise too_far(archive.name, sheet, f"cell {survey.far_cell}" if survey.far_cell else f"row {survey.last_row}")
+        _survey(complete, survey, signs)
+        if b"customFormat=" in text and not survey.has_formats:
+            survey.has_formats = any(not styles.look_alike(0, int(style)) for style in set(_ROW_STYLE.findall(text)))
+    _survey(carried, survey, signs)
+    if not survey.is_unusual:
+        check_extent(archive.name, sheet, survey)
     return survey
 
 
-def _survey(text: bytes, survey: Survey, formatted: re.Pattern[bytes] | None) -> None:
-    if formatted and not survey.has_formats:
-        survey.has_formats = formatted.search(text) is not None
+def check_extent(name: str, sheet: str, survey: Survey) -> None:
+    """Raises `RosterError` for a sheet that reaches too far, or has a row twice."""
+    if survey.disordered_row:
+        # Of two rows with one number the fast reader keeps the later, and the other patient would be lost.
+        raise RosterError(
+            f"{name}: sheet '{sheet}' is damaged: row {survey.disordered_row} stands in it twice or out of order. "
+            "Open it in Excel, which offers to repair it, check that nobody is missing, and save it again."
+        )
+    if survey.last_row * survey.last_column > MAX_CELLS:
+        raise too_far(name, sheet, f"cell {survey.far_cell}" if survey.far_cell else f"row {survey.last_row}")
+
+
+def _signs_of_formats(styles: Styles) -> list[re.Pattern[bytes]]:
+    """What cells look like whose format matters: a style that changes what is shown, a day after the last one, or a style
+    that is not there."""
+    odd = [*map(str, styles.formats)] + ([_at_least(max(styles.count, 1))] if styles.count is not None else [])
+    signs = [rf' s="(?:{"|".join(odd)})"'] if odd else []
+    if styles.dates:
+        signs.append(rf' s="(?:{"|".join(map(str, styles.dates))})"[^>]*><v>\d{{7}}')
+    return [re.compile(sign.encode()) for sign in signs]
+
+
+def _at_least(number: int) -> str:
+    """A pattern for the numbers from `number` on."""
+    digits = str(number)
+    more = [
+        f"{digits[:place]}[{int(digit) + 1}-9]" + r"\d" * (len(digits) - place - 1)
+        for place, digit in enumerate(digits)
+        if digit != "9"
+    ]
+    return "|".join([digits, *more, rf"\d{{{len(digits) + 1},}}"])
+
+
+def _signs_of_column_styles(text: bytes, styles: Styles) -> list[re.Pattern[bytes]]:
+    """What cells without a style look like in the columns whose style is not that of a cell without one."""
+    letters: dict[bool, list[str]] = {False: [], True: []}  # by whether a text shows something else
+    for column in _COLUMNS.findall(text):
+        found = {name: int(value) for name, value in _ATTRIBUTE.findall(column)}
+        style = found.get(b"style", 0)
+        if not styles.look_alike(0, style):
+            first, last = found.get(b"min", 1), found.get(b"max", 1)
+            numbers = range(first, last + 1) if last - first < _MANY_COLUMNS else ()
+            changes_text = style in styles.formats and styles.formats[style].changes_text
+            letters[changes_text] += [column_letters(number - 1) for number in numbers] or ["[A-Z]+"]
+    ends = {False: '(?: t="n")?><v>', True: '(?: t="[a-zA-Z]+")?>'}
+    return [
+        re.compile(rf'<c r="(?:{"|".join(here)})\d+"{ends[changes_text]}'.encode())
+        for changes_text, here in letters.items()
+        if here
+    ]
+
+
+def _survey(text: bytes, survey: Survey, signs: Sequence[re.Pattern[bytes]]) -> None:
+    if not survey.has_formats:
+        survey.has_formats = any(sign.search(text) for sign in signs)
     if not survey.has_formulas_or_errors:
         survey.has_formulas_or_errors = any(sign.search(text) for sign in _FORMULA_OR_ERROR)
-    for row in map(int, _NUMBERED_ROW.findall(text)):
+    rows = _ROW.findall(text)
+    if len(rows) != text.count(b"<row") - text.count(b"<rowBreaks"):
+        survey.is_unusual = True
+    hiding = {attributes for attributes in {attributes for _, attributes in rows} if _HIDES_ROW.search(attributes)}
+    for number, attributes in rows:
+        row = int(number)
         if row <= survey.row_seen and not survey.disordered_row:
             survey.disordered_row = row
         survey.row_seen = row
-    for match in _HIDDEN.finditer(text):
-        tag = _ROW_TAG.match(text, text.rfind(b"<", 0, match.start()))
-        number = tag and _ROW_NUMBER.search(tag[0])
-        if number:
-            survey.hidden_rows.append(int(number[1]))
+        if hiding and attributes in hiding:
+            survey.hidden_rows.append(row)
     for match in _WIDE_CELL.finditer(text):
         column = column_number(match[1])
         if column > survey.last_column or (column == survey.last_column and survey.far_cell == ""):
@@ -214,23 +215,38 @@ def column_number(letters: bytes) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """Cells of one column that are not what the fast reader says: row numbers, ascending, and a mark for each.
+class CloseLook:
+    """What the elements of a sheet say, one by one."""
 
-    A mark is a cell style, `NO_CACHED_VALUE`, or one that `error_text` knows.
-    """
+    marks: Mapping[int, Marks]
+    """By column; 0 is A."""
 
-    rows: npt.NDArray[np.int32]
-    marks: npt.NDArray[np.int32]
+    survey: Survey
+    """How far it reaches and which rows are hidden."""
 
 
-def look_closely(archive: Archive, part: str, workbook: WorkbookXml, *, formulas_and_errors: bool) -> dict[int, Marks]:
-    """Column (0 is A) -> its marks. Number formats always, the rest on demand. Raises `RosterError`."""
-    closer = _CloserLook(archive.name, workbook, formulas_and_errors)
+def look_closely(
+    archive: Archive, part: str, styles: Styles, *, values: bool, calculated_on_opening: bool
+) -> CloseLook:
+    """Take in a sheet again; with `values`, also its formulas and errors. Raises `RosterError`."""
+    closer = _CloserLook(archive.name, styles, values, calculated_on_opening)
     for chunk in archive.chunks(part):
         closer.parser.Parse(chunk, False)
     closer.parser.Parse(b"", True)
-    return closer.marks()
+    return CloseLook(closer.found.by_column(), closer.survey)
+
+
+_AGGREGATES = re.compile(
+    r"""\s*[=+]?\s*(?:_xlfn\.)?
+    (?:SUBTOTAL|AGGREGATE|(?:SUM|COUNT|AVERAGE|MAX|MIN)(?:A|BLANK|IFS?)?|SUMPRODUCT|MEDIAN|ROWS)
+    \s*\([^()]*(?::|\[)[^()]*\)\s*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def is_aggregate(formula: str) -> bool:
+    """Whether all that a formula does is to count or add up a range of cells."""
+    return _AGGREGATES.fullmatch(formula) is not None
 
 
 class _CloserLook:
@@ -239,84 +255,231 @@ class _CloserLook:
     Ten million cells pass through here, so most leave after one look into a dictionary.
     """
 
-    def __init__(self, name: str, workbook: WorkbookXml, formulas_and_errors: bool) -> None:
-        self._formats = {str(style): style for style in workbook.formats}
-        self._calculated_on_opening = workbook.calculated_on_opening
-        self._formulas_and_errors = formulas_and_errors
-        self._found = (array("i"), array("i"), array("i"))
+    def __init__(self, name: str, styles: Styles, values: bool, calculated_on_opening: bool) -> None:
+        self._styles = styles
+        self._of_numbers = {str(style): style for style in styles.of_numbers}
+        self._of_texts = {str(style): style for style in styles.of_texts}
+        self._calculated_on_opening = calculated_on_opening
+        self._values = values
+        self.found = MarkedCells()
+        self.survey = Survey()
+        self._default_height_is_0 = False
+        self._column_styles: list[tuple[int, int, int]] = []
+        self._row_style: int | None = None
         self._row = 0
         self._column = 0
         self._cell: dict[str, str] = {}
         self._is_formula = False
-        self._in_value = False
-        self._value = ""
+        self._shared: dict[str, bool] = {}
+        self._in_value = self._in_formula = False
+        self._value = self._formula = ""
+        self._formula_index: str | None = None
         self.parser = xml_parser(name)
         self.parser.StartElementHandler = self._begin
-
-    def marks(self) -> dict[int, Marks]:
-        """Of what was taken in so far."""
-        rows, columns, marks = (np.array(part, dtype=np.int32) for part in self._found)
-        result: dict[int, Marks] = {}
-        for column in np.unique(columns):
-            here = np.flatnonzero(columns == column)
-            here = here[np.argsort(rows[here], kind="stable")]
-            result[int(column)] = Marks(rows[here], marks[here])
-        return result
 
     def _begin(self, root: str, _: dict[str, str]) -> None:
         """The root element shows whether the names of this file move_between a prefix, as in `x:row`."""
         prefix = root[: len(root) - len(root.rpartition(":")[2])]
-        cell_tag, row_tag, value_tag, formula_tag = (prefix + name for name in ("c", "row", "v", "f"))
-        formats = self._formats
+        names = ("c", "row", "v", "f", "is", "col", "sheetFormatPr")
+        cell_tag, row_tag, value_tag, formula_tag, inline_tag, column_tag, format_tag = (
+            prefix + name for name in names
+        )
+        of_numbers, of_texts = self._of_numbers, self._of_texts
+        values = (value_tag, inline_tag)
 
         def start(name: str, attributes: dict[str, str]) -> None:
             if name == cell_tag:
-                self._column += 1
-                self._cell = attributes
-                self._is_formula = False
-                self._value = ""
-                if attributes.get("s") in formats and attributes.get("t", "n") == "n":
-                    self._mark(formats[attributes["s"]])
-            elif name == value_tag:
-                self._in_value = True
+                self._start_cell(attributes)
+                style = attributes.get("s")
+                kind = attributes.get("t", "n")
+                if style is None:
+                    self._mark_unstyled(kind)
+                elif kind == "n":
+                    if style in of_numbers:
+                        self._mark(of_numbers[style])
+                    elif not self._is_style(style):
+                        self._mark(UNREADABLE)
+                elif kind in _TEXT_KINDS and style in of_texts:
+                    self._mark(of_texts[style])
+            elif name in values:
+                self._in_value = name == value_tag
+                self._reach()
             elif name == row_tag:
-                self._row = int(attributes.get("r", self._row + 1))
-                self._column = 0
+                self._start_row(attributes)
             elif name == formula_tag:
-                self._is_formula = True
+                self._is_formula = self._in_formula = True
+                self._formula_index = attributes.get("si")
+            elif name == column_tag:
+                if "style" in attributes:
+                    first, last = int(attributes.get("min", "1")), int(attributes.get("max", "16384"))
+                    self._column_styles.append((first, last, int(attributes["style"])))
+            elif name == format_tag:
+                self._default_height_is_0 = _is_no_height(attributes.get("defaultRowHeight"))
 
         def end(name: str) -> None:
             if name == value_tag:
                 self._in_value = False
+            elif name == formula_tag:
+                self._in_formula = False
             elif name == cell_tag:
                 self._end_of_cell()
 
         self.parser.StartElementHandler = start
-        if self._formulas_and_errors:
+        if self._values:
             self.parser.EndElementHandler = end
             self.parser.CharacterDataHandler = self._text
 
+    def _start_row(self, attributes: dict[str, str]) -> None:
+        survey = self.survey
+        row = int(attributes.get("r", self._row + 1))
+        if row <= survey.row_seen and not survey.disordered_row:
+            survey.disordered_row = row
+        survey.row_seen = self._row = row
+        self._column = 0
+        height = attributes.get("ht")
+        no_height = self._default_height_is_0 if height is None else _is_no_height(height)
+        if attributes.get("hidden") in ("1", "true") or no_height:
+            survey.hidden_rows.append(row)
+        has_style = attributes.get("customFormat") in ("1", "true")
+        self._row_style = int(attributes.get("s", "0")) if has_style else None
+
+    def _start_cell(self, attributes: dict[str, str]) -> None:
+        self._column += 1
+        self._cell = attributes
+        self._is_formula = False
+        self._value = self._formula = ""
+        reference = attributes.get("r")
+        if reference is not None:
+            self._column = column_number(reference.rstrip("0123456789").encode())
+
+    def _reach(self) -> None:
+        """There is something in this cell."""
+        survey = self.survey
+        survey.last_row = max(survey.last_row, self._row)
+        if self._column > survey.last_column:
+            survey.last_column = self._column
+            survey.far_cell = self._cell.get("r", "")
+
+    def _mark_unstyled(self, kind: str) -> None:
+        """A cell without a style has style 0; some programs give it that of its row or column, so these must agree."""
+        of_kind = self._of_numbers if kind == "n" else self._of_texts
+        if kind not in _TEXT_KINDS and kind != "n":
+            return
+        if self._styles.count is None:
+            if kind == "n":
+                self._mark(UNREADABLE)
+            return
+        default = self._row_style
+        if default is None:
+            default = next((style for first, last, style in self._column_styles if first <= self._column <= last), 0)
+        if default and not self._styles.look_alike(0, default):
+            if kind == "n" or str(default) in self._of_texts or "0" in self._of_texts:
+                self._mark(UNREADABLE)
+        elif "0" in of_kind:
+            self._mark(of_kind["0"])
+
+    def _is_style(self, style: str) -> bool:
+        return self._styles.count is not None and style.isdigit() and int(style) < max(self._styles.count, 1)
+
     def _end_of_cell(self) -> None:
         kind = self._cell.get("t", "n")
-        if kind == "e":
-            shown = self._value if self._value in ERROR_TEXTS else ERROR_TEXTS[-1]
-            self._mark(_FIRST_ERROR - ERROR_TEXTS.index(shown))
+        if self._is_formula and self._counts_others():
+            self._mark(AGGREGATE)
+        elif kind == "e":
+            self._mark(error_mark(self._value))
         elif self._is_formula and kind == "n" and self._is_not_calculated():
             self._mark(NO_CACHED_VALUE)
+        elif kind == "n" and self._value and self._is_no_date():
+            self._mark(NO_DATE)
+
+    def _counts_others(self) -> bool:
+        """A formula that is shared stands in the first of its cells only."""
+        if self._formula:
+            counts = is_aggregate(self._formula)
+            if self._formula_index is not None:
+                self._shared[self._formula_index] = counts
+            return counts
+        return self._formula_index is not None and self._shared.get(self._formula_index, False)
 
     def _is_not_calculated(self) -> bool:
         # Some programs write 0 as the result of every formula and leave the calculation to Excel.
         return not self._value or (self._value == "0" and self._calculated_on_opening)
 
+    def _is_no_date(self) -> bool:
+        style = self._cell.get("s", "0")
+        if not style.isdigit() or int(style) not in self._styles.dates:
+            return False
+        try:
+            return not 0 <= float(self._value) < LAST_DAY + 1
+        except ValueError:
+            return False
+
     def _text(self, text: str) -> None:
         if self._in_value:
             self._value += text
+        elif self._in_formula:
+            self._formula += text
 
     def _mark(self, mark: int) -> None:
-        reference = self._cell.get("r")
-        if reference is not None:
-            self._column = column_number(reference.rstrip("0123456789").encode())
-        rows, columns, marks = self._found
-        rows.append(self._row)
-        columns.append(self._column - 1)
-        marks.append(mark)
+        self.found.add(self._row, self._column - 1, mark)
+
+
+_TEXT_KINDS = frozenset({"s", "str", "inlineStr"})
+
+
+def _is_no_height(height: str | None) -> bool:
+    """Whether rows of this height, in points, cannot be seen."""
+    try:
+        return height is not None and float(height) < 0.5
+    except ValueError:
+        return False
+
+
+class XlsxDetails:
+    """What the XML of an `.xlsx` file says beyond the cells."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._package = read_package(archive)
+        self._styles = read_styles(archive, self._package)
+        self._surveys: dict[str, Survey] = {}
+        self._looks: dict[str, CloseLook] = {}
+
+    def content_to_read(self, content: bytes) -> bytes:
+        """The workbook as the fast reader understands it: `content`, or its parts under other names."""
+        return content if self._package.is_usual else in_usual_form(self._archive, self._package)
+
+    def size(self, sheet: str) -> int:
+        part = self._package.sheets.get(sheet)
+        return self._archive.size(part.part) if part else 0
+
+    def survey(self, sheet: str) -> None:
+        part = self._part(sheet)
+        survey = survey_sheet(self._archive, sheet, part, self._styles)
+        if survey.needs_a_closer_look:
+            look = look_closely(
+                self._archive,
+                part,
+                self._styles,
+                values=survey.has_formulas_or_errors or survey.is_unusual or bool(self._styles.dates),
+                calculated_on_opening=self._package.calculated_on_opening,
+            )
+            self._looks[sheet] = look
+            survey = look.survey
+            check_extent(self._archive.name, sheet, survey)
+        self._surveys[sheet] = survey
+
+    def correction(self, sheet: str) -> Correction:
+        marks = self._looks[sheet].marks if sheet in self._looks else {}
+        return Correction(
+            marks,
+            self._styles.formats,
+            self._surveys[sheet].hidden_rows,
+            total_rows(self._archive, self._package, sheet),
+            formats_known=self._styles.count is not None,
+        )
+
+    def _part(self, sheet: str) -> str:
+        if sheet not in self._package.sheets:
+            raise damaged(self._archive.name)
+        return self._package.sheets[sheet].part

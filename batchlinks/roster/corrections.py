@@ -1,0 +1,141 @@
+"""What the fast reader does not tell of a cell, and what is shown instead."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from batchlinks.roster.number_format import BUILT_IN_FORMATS, NumberFormat, parse_format
+
+NO_CACHED_VALUE = -1
+UNREADABLE = -2
+"""A number whose format cannot be told."""
+AGGREGATE = -3
+NO_DATE = -4
+"""A number in a date format that is no day."""
+_FIRST_ERROR = -5
+ERROR_TEXTS = ("#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!")
+"""What a failed formula shows; the last stands for all others."""
+
+_UNREADABLE_FORMAT = parse_format("?")
+
+
+def error_text(mark: int) -> str | None:
+    """What the error shows that `mark` stands for; None where it stands for something else."""
+    return ERROR_TEXTS[_FIRST_ERROR - mark] if mark <= _FIRST_ERROR else None
+
+
+def error_mark(text: str) -> int:
+    """The mark of a cell that shows this error."""
+    return _FIRST_ERROR - ERROR_TEXTS.index(text if text in ERROR_TEXTS else ERROR_TEXTS[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Cells of one column that are not what the fast reader says: row numbers, ascending, and a mark for each.
+
+    A mark is a cell style, or one of the negative numbers above; of two marks for a cell the last counts.
+    """
+
+    rows: npt.NDArray[np.int32]
+    marks: npt.NDArray[np.int32]
+
+
+class MarkedCells:
+    """Collects marks cell by cell."""
+
+    def __init__(self) -> None:
+        self._rows, self._columns, self._marks = array("i"), array("i"), array("i")
+
+    def add(self, row: int, column: int, mark: int) -> None:
+        """`row` as a spreadsheet numbers it, `column` from 0."""
+        self._rows.append(row)
+        self._columns.append(column)
+        self._marks.append(mark)
+
+    def by_column(self) -> dict[int, Marks]:
+        """The marks of each column that has any."""
+        rows, columns, marks = (np.array(part, dtype=np.int32) for part in (self._rows, self._columns, self._marks))
+        result: dict[int, Marks] = {}
+        for column in np.unique(columns):
+            here = np.flatnonzero(columns == column)
+            here = here[np.argsort(rows[here], kind="stable")]
+            result[int(column)] = Marks(rows[here], marks[here])
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Styles:
+    """What the cell styles of a workbook do to what its cells show."""
+
+    formats: Mapping[int, NumberFormat]
+    """Style -> its number format, where that changes what a number or a text shows. Dates are the fast reader's."""
+
+    dates: frozenset[int] = frozenset()
+    """Styles that show a number as a date."""
+
+    count: int | None = None
+    """How many there are; None where there is no telling what a cell's style means."""
+
+    @classmethod
+    def of(cls, format_numbers: Sequence[int], codes: Mapping[int, str]) -> "Styles":
+        """From the number of each style's format, and the formats that the file defines."""
+        formats: dict[int, NumberFormat] = {}
+        dates: set[int] = set()
+        for style, number in enumerate(format_numbers):
+            code = codes.get(number, BUILT_IN_FORMATS.get(number))
+            number_format = _UNREADABLE_FORMAT if code is None else parse_format(code)
+            if number_format.is_date:
+                dates.add(style)
+            if number_format.changes_text or not (number_format.is_plain or number_format.is_date):
+                formats[style] = number_format
+        return cls(formats, frozenset(dates), len(format_numbers))
+
+    @property
+    def of_numbers(self) -> frozenset[int]:
+        """The styles that change what a number shows."""
+        return frozenset(style for style, one in self.formats.items() if not one.is_plain and not one.is_date)
+
+    @property
+    def of_texts(self) -> frozenset[int]:
+        """The styles that change what a text shows."""
+        return frozenset(style for style, one in self.formats.items() if one.changes_text)
+
+    def look_alike(self, one: int, other: int) -> bool:
+        """Whether a cell shows the same in both styles."""
+        return self.formats.get(one) == self.formats.get(other) and (one in self.dates) == (other in self.dates)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What is to be shown instead of what the fast reader read, for the cells of one sheet."""
+
+    marks: Mapping[int, Marks] = field(default_factory=dict)
+    """By column; 0 is A."""
+
+    formats: Mapping[int, NumberFormat] = field(default_factory=dict)
+    hidden_rows: Sequence[int] = ()
+    total_rows: Sequence[int] = ()
+    formats_known: bool = True
+    """False where a number's format cannot be told."""
+
+    def rows_with_marks(self) -> frozenset[int]:
+        """Rows with an error or a formula without a result among them, which the fast reader takes for blank cells."""
+        failures = (column.rows[column.marks < 0] for column in self.marks.values())
+        return frozenset(row for rows in failures for row in rows.tolist())
+
+
+class Details(Protocol):
+    """What a workbook says beyond its cells."""
+
+    def size(self, sheet: str) -> int:
+        """Larger for a larger sheet."""
+
+    def survey(self, sheet: str) -> None:
+        """Raises `RosterError` where `sheet` should better not be read."""
+
+    def correction(self, sheet: str) -> Correction:
+        """Of a sheet that was surveyed."""
