@@ -9,9 +9,9 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice, product
 
 from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError, SettingsError
@@ -41,6 +41,9 @@ _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 _TEXT_FORMULA = re.compile(r'\s*="((?:[^"]|"")*)"\s*')
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 _MAX_CONTROL = 0.005  # share of control characters above which something is no text
+_ESCAPED = re.compile(r'\\(["\\])')
+_WRAPPED = re.compile(r'"((?:[^"]|"")*[,;\t|](?:[^"]|"")*)"(\s*)')
+_FEWEST_FITTING = 0.1  # share of rows as wide as the header below which the rest is no matter of single rows
 _DIGIT_COLUMN = 0.9  # share of its values with a digit that makes a column one of numbers
 _CHUNK = 1 << 20
 
@@ -60,9 +63,13 @@ def read_delimited(name: str, content: bytes, options: ReadOptions, writer: Tabl
     sample = list(islice(text(), PREVIEW_ROWS + (options.header_row or 0)))
     declared = _SEPARATOR_LINE.fullmatch(sample[0].lstrip("\ufeff")) if sample else None
     lines_before = 1 if declared else 0
-    layout = _find_layout(name, sample[lines_before:], declared[1] if declared else None, options)
-    reader = _Records(name, islice(text(), lines_before, None), layout)
+    headers_and_rows = sample[lines_before:]
+    layout = _find_layout(name, headers_and_rows, declared[1] if declared else None, options)
+    reader = _Records(name, map(layout.rewrite, islice(text(), lines_before, None)), layout)
     misfits, above = _send_rows(reader, layout, writer)
+    rows = writer.rows - above
+    if len(misfits) > rows * (1 - _FEWEST_FITTING):
+        raise RosterError(f"{name}: {ragged_rows(dict(misfits), rows, layout.most, layout.separator)}")
     return Facts(
         headers=list(layout.start.headers),
         header_row=layout.start.header_row,
@@ -140,6 +147,9 @@ class _Layout:
     digit_columns: frozenset[int]
     """Columns whose values have a digit, nearly all."""
 
+    rewrite: Callable[[str], str] = str
+    """A line of the file as a line of usual CSV."""
+
     @property
     def most(self) -> int:
         """Fields that a row has at most, blank ones at its end aside."""
@@ -154,9 +164,9 @@ def _find_layout(name: str, sample: Lines, declared: str | None, options: ReadOp
     """
     best: tuple[tuple[bool, int, int, float], _Layout] | None = None
     headerless = False
-    for separator in declared or SEPARATORS:
+    for rewrite, separator in product(_ways_of_quoting(sample), declared or SEPARATORS):
         try:
-            records = list(csv.reader(sample, delimiter=separator))
+            records = list(csv.reader(map(rewrite, sample), delimiter=separator))
         except csv.Error:
             continue
         preview = [PreviewRow(number, cells) for number, cells in enumerate(records, 1)]
@@ -170,7 +180,7 @@ def _find_layout(name: str, sample: Lines, declared: str | None, options: ReadOp
             continue
         if start is None:
             continue
-        layout = _layout(separator, start, preview)
+        layout = replace(_layout(separator, start, preview), rewrite=rewrite)
         score = _score(layout, preview)
         if best is None or score > best[0]:
             best = score, layout
@@ -178,6 +188,55 @@ def _find_layout(name: str, sample: Lines, declared: str | None, options: ReadOp
         _check_sample(name, sample, declared or SEPARATORS[0])
         raise no_header(name, None) if headerless else no_table(name)
     return best[1]
+
+
+def _ways_of_quoting(sample: Lines) -> list[Callable[[str], str]]:
+    """How the lines may have to be rewritten, the usual way first: it stands where no other fits better."""
+    ways: list[Callable[[str], str]] = [str]
+    if any('\\"' in line for line in sample):
+        ways.append(_without_backslashes)
+    filled = [line for line in sample if line.strip()]
+    if 2 * sum(_unwrapped(line) != line for line in filled) > len(filled):
+        ways.append(_unwrapped)
+    return ways
+
+
+def _without_backslashes(line: str) -> str:
+    """A line in which a backslash stands before a quote, as MySQL writes it, with the quote doubled instead."""
+    return _ESCAPED.sub(lambda match: '""' if match[1] == '"' else match[1], line)
+
+
+def _unwrapped(line: str) -> str:
+    """A line that stands in quotes as a whole, as Excel saves lines that it took for a single column, without them."""
+    match = _WRAPPED.fullmatch(line)
+    return match[1].replace('""', '"') + match[2] if match else line
+
+
+def ragged_rows(misfits: Mapping[int, Sequence[str]], rows: int, width: int, separator: str) -> str:
+    """A sentence that says how many rows are wider or narrower than the header, and the likely reason."""
+    fields = list(misfits.values())
+    count = "1 row has" if len(fields) == 1 else f"{len(fields):,} of {rows:,} rows have"
+    return f"{count} more or fewer fields than the header ({width}). {_likely_reason(fields, width, separator)}"
+
+
+def _likely_reason(fields: Sequence[Sequence[str]], width: int, separator: str) -> str:
+    half = len(fields) / 2
+    if sum(any("\\" in field for field in row) for row in fields) > half:
+        return (
+            'Most likely a backslash stands before a quote (\\") inside a field. Export the list with quotes doubled (""), or '
+            "as .xlsx."
+        )
+    if sum(len(row) == 1 and separator in row[0] for row in fields) > half:
+        return "Most likely whole lines stand in quotes. Export the list again as .xlsx or CSV."
+    others = [other for other in SEPARATORS if other != separator]
+    if sum(len(row) == 1 and any(other in row[0] for other in others) for row in fields) > half:
+        return "Most likely the rows are separated by another character than the header. Export the list again."
+    if all(len(row) == width + 1 for row in fields):
+        return (
+            "Each has one field more: most likely a comma inside a name or an address without quotes, or a column that has no "
+            "header. Put such text in quotes, or name the column."
+        )
+    return "Most likely a comma inside a name or an address. Put such text in quotes, or export the list as .xlsx."
 
 
 def _check_sample(name: str, sample: Lines, separator: str) -> None:

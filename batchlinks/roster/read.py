@@ -47,15 +47,35 @@ def _refuse_by_name(name: str) -> None:
         raise RosterError(
             f"{name} only marks that somebody has the file open; it holds no patients. Use the file itself."
         )
-    if ending in (".gsheet", ".gdoc"):
+    if ending in (".gsheet", ".gdoc", ".gslides"):
         raise RosterError(
             f"{name} is a shortcut to a Google document; the patients are not in it. Open it, download it as "
             "Microsoft Excel (.xlsx), and use that file."
         )
+    if ending in (".lnk", ".url", ".webloc"):
+        raise RosterError(f"{name} is a shortcut; the patients are not in it. Use the file to which it leads.")
     if ending and ending not in ENDINGS:
-        raise RosterError(
-            f"{name} ends in {ending}, which is no kind of patient list. Save it as one of: {' '.join(ENDINGS)}."
-        )
+        raise RosterError(f"{name} ends in {ending}, which is no kind of patient list. {_ADVICE.get(ending, _SAVE_AS)}")
+
+
+_SAVE_AS = f"Save it as one of: {' '.join(ENDINGS)}."
+_EXPORT = "Ask whoever made it, or the program it comes from, for the list itself as .xlsx or .csv."
+_COPY = (
+    "If the patients are in a table in it, copy the table into a new Excel workbook, save that as .xlsx, and use it."
+)
+_UNPACK = "Unpack it, and use the patient list that is in it."
+_NUMBERS = "Open it in Numbers, choose File > Export To > Excel, and use that file."
+_EXCEL = "Open it in Excel and save it as .xlsx."
+_ADVICE = (
+    dict.fromkeys((".pdf", ".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".heic", ".bmp", ".webp"), _EXPORT)
+    | dict.fromkeys(
+        (".ppt", ".pptx", ".json", ".parquet", ".sav", ".db", ".sqlite", ".mdb", ".accdb", ".msg", ".eml"), _EXPORT
+    )
+    | dict.fromkeys((".doc", ".docx", ".rtf", ".odt", ".pages"), _COPY)
+    | dict.fromkeys((".zip", ".gz", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz"), _UNPACK)
+    | dict.fromkeys((".htm", ".html", ".mht", ".xml", ".xltx", ".xltm", ".xlt", ".slk", ".dif", ".fods"), _EXCEL)
+    | {".numbers": _NUMBERS}
+)
 
 
 def _size_of(path: Path) -> int:

@@ -40,6 +40,9 @@ class SheetTable:
     start: Start | None = None
     """None where no table was found."""
 
+    is_empty: bool = False
+    """There is nothing in it."""
+
     looks_headerless: bool = False
     """There is a table, but nothing above its patients."""
 
@@ -57,10 +60,12 @@ def named_sheet(name: str, sheets: Sequence[str], wanted: str) -> str:
 
 def table_of(sheet: str, preview: Sequence[PreviewRow], options: ReadOptions) -> SheetTable:
     """What `preview`, the first rows of `sheet` and at least those up to `--header-row`, say about it."""
+    if not preview:
+        return SheetTable(sheet, is_empty=True)
     try:
         if options.header_row is None:
             return SheetTable(sheet, find_start(preview, id_headers=possible_id_headers, id_column=options.id_column))
-        return SheetTable(sheet, start_at_row(preview, options.header_row) if preview else None)
+        return SheetTable(sheet, start_at_row(preview, options.header_row))
     except NoHeader:
         return SheetTable(sheet, looks_headerless=True)
     except SettingsError:
@@ -75,6 +80,11 @@ def choose_sheet(name: str, tables: Sequence[SheetTable], options: ReadOptions) 
     holding = [table for table in found if wanted and table.start and holds_column(table.start.headers, wanted)]
     with_id = [table for table in found if table.start and possible_id_headers(table.start.headers)]
     candidates = own or holding or with_id or found
+    if all(table.is_empty for table in tables):
+        raise RosterError(
+            f"{name} is empty: there is nothing in {'any of its sheets' if len(tables) > 1 else 'its sheet'}. Export the patient "
+            "list again."
+        )
     if not candidates and options.header_row:
         raise SettingsError(f"--header-row {options.header_row}: there is nothing in row {options.header_row}.")
     if not candidates:

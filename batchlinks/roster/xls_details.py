@@ -123,7 +123,7 @@ class _Cells:
         self._is_biff8 = is_biff8
 
     def take(self, kind: int, data: bytes) -> None:
-        if kind == _RK or kind == _NUMBER:
+        if kind in (_RK, _NUMBER):
             row, column, style = _CELL.unpack_from(data)
             self._number(row, column, style, data[6:], kind)
         elif kind in _TEXTS:
