@@ -1,5 +1,6 @@
 """What the fast reader does not tell of a cell, and what is shown instead."""
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,19 @@ def error_text(mark: int) -> str | None:
 def error_mark(text: str) -> int:
     """The mark of a cell that shows this error."""
     return _FIRST_ERROR - ERROR_TEXTS.index(text if text in ERROR_TEXTS else ERROR_TEXTS[-1])
+
+
+_AGGREGATES = re.compile(
+    r"""\s*(?:of:|oooc:|msoxl:)?[=+]?\s*(?:_xlfn\.)?
+    (?:SUBTOTAL|AGGREGATE|(?:SUM|COUNT|AVERAGE|MAX|MIN)(?:A|BLANK|IFS?)?|SUMPRODUCT|MEDIAN|ROWS)
+    \s*\([^()]*(?::|\[)[^()]*\)\s*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def is_aggregate(formula: str) -> bool:
+    """Whether all that a formula does is to count or add up a range of cells."""
+    return _AGGREGATES.fullmatch(formula) is not None
 
 
 @dataclass(frozen=True, slots=True)

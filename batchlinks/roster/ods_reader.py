@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 
 from batchlinks.errors import RosterError
-from batchlinks.roster.corrections import ERROR_TEXTS
+from batchlinks.roster.corrections import ERROR_TEXTS, is_aggregate
 from batchlinks.roster.guard import MAX_CELLS, Archive, limit_memory, too_far, xml_parser
 from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, Start, is_filled
 from batchlinks.roster.number_format import Shown, shown_plainly
@@ -25,6 +25,7 @@ _BLANK: Shown = ("", CellKind.TEXT)
 _MAX_COLUMNS = 16_384
 _ERROR = re.compile(r"Err:\d+|" + "|".join(map(re.escape, ERROR_TEXTS)))
 _DURATION = re.compile(r"(-?)PT(?:(\d+)H)?(?:(\d+)M)?(?:[\d.,]+S)?")
+_NO_HEIGHT = re.compile(r"0*(?:\.0\d*)?(?:in|cm|mm|pt)")
 _SCIENTIFIC = re.compile(r"-?\d+([.,]\d+)?E[+-]?\d+", re.IGNORECASE)
 
 
@@ -37,13 +38,20 @@ def read_opendocument(name: str, content: bytes, options: ReadOptions, writer: T
             "or as .xlsx."
         )
     limit_memory(archive.memory_needed)
-    previews, widths = _look_through(archive, options)
+    previews, widths, hidden_sheets = _look_through(archive, options)
     wanted = None if options.sheet is None else named_sheet(name, list(previews), options.sheet)
     tables = [table_of(sheet, rows, options) for sheet, rows in previews.items() if wanted in (None, sheet)]
     sheet, start = choose_sheet(name, tables, options)
     headers = start.headers + ("",) * (widths[sheet] - len(start.headers))
     hidden, above = _send(archive, sheet, start, len(headers), writer)
-    return Facts(headers=list(headers), header_row=start.header_row, sheet=sheet, hidden_rows=hidden, rows_above=above)
+    return Facts(
+        headers=list(headers),
+        header_row=start.header_row,
+        sheet=sheet,
+        hidden_sheet=sheet in hidden_sheets,
+        hidden_rows=hidden,
+        rows_above=above,
+    )
 
 
 def _is_encrypted(archive: Archive) -> bool:
@@ -60,25 +68,32 @@ class _Row:
     is_hidden: bool
 
 
-def _look_through(archive: Archive, options: ReadOptions) -> tuple[dict[str, list[PreviewRow]], dict[str, int]]:
-    """First rows and width of each sheet."""
+def _look_through(
+    archive: Archive, options: ReadOptions
+) -> tuple[dict[str, list[PreviewRow]], dict[str, int], frozenset[str]]:
+    """First rows and width of each sheet, and which sheets are hidden."""
+    reader = _ContentReader(archive.name)
     previews: dict[str, list[PreviewRow]] = {}
     widths: dict[str, int] = {}
     wanted = PREVIEW_ROWS + (options.header_row or 0)
-    for sheet, row in _rows(archive):
+    for sheet, row in _rows(archive, reader):
         preview = previews.setdefault(sheet, [])
         widths[sheet] = max(widths.get(sheet, 0), len(row.cells))
         if widths[sheet] * row.number > MAX_CELLS:
             raise too_far(archive.name, sheet, f"row {row.number}")
         if len(preview) < wanted:
             preview.append(PreviewRow(row.number, [text for text, _ in row.cells]))
-    return previews, widths
+    return previews, widths, frozenset(reader.hidden_sheets)
 
 
 def _send(archive: Archive, sheet: str, start: Start, width: int, writer: TableWriter) -> tuple[list[int], int]:
     """Send all rows but the header. Returns the numbers of the hidden ones, and how many stand above the header."""
     writer.begin(width)
-    rows = (row for at, row in _rows(archive) if at == sheet and row.number != start.header_row)
+    rows = (
+        row
+        for at, row in _rows(archive, _ContentReader(archive.name))
+        if at == sheet and row.number != start.header_row
+    )
     hidden: list[int] = []
     above = 0
     while batch := list(islice(rows, BATCH_ROWS)):
@@ -93,9 +108,8 @@ def _send(archive: Archive, sheet: str, start: Start, width: int, writer: TableW
     return hidden, above
 
 
-def _rows(archive: Archive) -> Iterator[tuple[str, _Row]]:
+def _rows(archive: Archive, reader: "_ContentReader") -> Iterator[tuple[str, _Row]]:
     """Name of the sheet and row, for every row with something in it."""
-    reader = _ContentReader(archive.name)
     for chunk in archive.xml_chunks(_CONTENT):
         reader.parser.Parse(chunk, False)
         yield from reader.take()
@@ -115,6 +129,8 @@ class _Cell:
         text = "\n".join(self.paragraphs)
         attributes = self.attributes
         kind = attributes.get("office:value-type")
+        if "table:formula" in attributes and is_aggregate(attributes["table:formula"]):
+            return text, CellKind.AGGREGATE
         if attributes.get("calcext:value-type") == "error" or (
             "table:formula" in attributes and _ERROR.fullmatch(text)
         ):
@@ -169,6 +185,12 @@ class _ContentReader:
         self._in_note = False
         self._in_paragraph = False
         self._cells_made = 0
+        self._style = ""
+        self._hiding: set[str] = set()
+        """Styles of sheets that are hidden, and of rows that have no height."""
+        self._groups: list[bool] = []
+        """Of the groups of rows that are open: whether they are folded away."""
+        self.hidden_sheets: set[str] = set()
         self.parser = xml_parser(name)
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
@@ -194,6 +216,14 @@ class _ContentReader:
                 self._text("\n")
             case "office:annotation":
                 self._in_note = True
+            case "style:style":
+                self._style = attributes.get("style:name", "")
+            case "style:table-properties" if attributes.get("table:display") == "false":
+                self._hiding.add(self._style)
+            case "style:table-row-properties" if _NO_HEIGHT.fullmatch(attributes.get("style:row-height", "")):
+                self._hiding.add(self._style)
+            case "table:table-row-group":
+                self._groups.append(attributes.get("table:display") == "false")
             case "table:table-row" if self._depth == 1:
                 self._row = attributes
                 self._cells, self._blank_before = [], 0
@@ -201,6 +231,8 @@ class _ContentReader:
                 self._depth += 1
                 if self._depth == 1:
                     self._sheet = attributes.get("table:name", "")
+                    if attributes.get("table:style-name") in self._hiding:
+                        self.hidden_sheets.add(self._sheet)
                     self._number = 0
 
     def _end(self, name: str) -> None:
@@ -212,6 +244,8 @@ class _ContentReader:
                 self._in_paragraph = False
             case "office:annotation":
                 self._in_note = False
+            case "table:table-row-group" if self._groups:
+                self._groups.pop()
             case "table:table-row" if self._depth == 1:
                 self._end_of_row()
             case "table:table":
@@ -238,7 +272,8 @@ class _ContentReader:
             self._cells_made += repeats * len(self._cells)
             if self._cells_made > MAX_CELLS:
                 raise too_far(self._name, self._sheet, f"row {self._number + repeats}")
-            hidden = self._row.get("table:visibility", "visible") != "visible"
+            hidden = self._row.get("table:visibility", "visible") != "visible" or any(self._groups)
+            hidden |= self._row.get("table:style-name") in self._hiding
             for number in range(self._number + 1, self._number + repeats + 1):
                 self._done.append((self._sheet, _Row(number, self._cells, hidden)))
         self._number += repeats

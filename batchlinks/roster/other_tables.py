@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.arrow_memory import in_one_piece
+from batchlinks.arrow import combine_chunks
 from batchlinks.columns.header_words import Sense, is_plain, key, senses_of
 from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError
@@ -165,7 +165,7 @@ def _candidates(table: Table, above: int, ids: Sequence[int]) -> list[int]:
         return []
     found = np.arange(above, len(table))
     for column in of_numbers:
-        texts = in_one_piece(table.cells.column(column)).take(pa.array(found)) if column != of_numbers[0] else (
+        texts = combine_chunks(table.cells.column(column)).take(pa.array(found)) if column != of_numbers[0] else (
             table.column(column).slice(above)
         )  # fmt: skip
         digits: Mask = pc.match_substring_regex(texts, r"\d").to_numpy(zero_copy_only=False)

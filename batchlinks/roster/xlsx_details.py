@@ -21,6 +21,7 @@ from batchlinks.roster.corrections import (
     Marks,
     Styles,
     error_mark,
+    is_aggregate,
 )
 from batchlinks.roster.file_kind import damaged
 from batchlinks.roster.guard import MAX_CELLS, Archive, too_far, xml_parser
@@ -234,19 +235,6 @@ def look_closely(
         closer.parser.Parse(chunk, False)
     closer.parser.Parse(b"", True)
     return CloseLook(closer.found.by_column(), closer.survey)
-
-
-_AGGREGATES = re.compile(
-    r"""\s*[=+]?\s*(?:_xlfn\.)?
-    (?:SUBTOTAL|AGGREGATE|(?:SUM|COUNT|AVERAGE|MAX|MIN)(?:A|BLANK|IFS?)?|SUMPRODUCT|MEDIAN|ROWS)
-    \s*\([^()]*(?::|\[)[^()]*\)\s*""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def is_aggregate(formula: str) -> bool:
-    """Whether all that a formula does is to count or add up a range of cells."""
-    return _AGGREGATES.fullmatch(formula) is not None
 
 
 class _CloserLook:
