@@ -26,7 +26,9 @@ def xls_workbook(
             elif cell:
                 sheet += _record(0x204, struct.pack("<HHH", number, column, 0) + _text(str(cell), 2, biff8))
     sheet += _record(0x0A, b"")
-    start = _record(0x809, struct.pack("<HH", version, 0x05) + tail) + _record(0x42, struct.pack("<H", 1252))
+    start = _record(0x809, struct.pack("<HH", version, 0x05) + tail) + _record(
+        0x42, struct.pack("<H", 1200 if biff8 else 1252)
+    )
     for number, code in enumerate(formats):
         start += _record(0x41E, struct.pack("<H", 164 + number) + _text(code, 2 if biff8 else 1, biff8))
     for number in range(len(formats)):

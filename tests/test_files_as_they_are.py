@@ -474,7 +474,6 @@ def test_other_ways_of_quoting_are_read_in_every_combination() -> None:
     [
         ("1,Doe, Ann,1980\n2,Lee, Bob,1975\n3,Fox, Cy,1990\n", "comma inside a name"),
         ("1;Ann;1980\n2;Bob;1975\n3;Cy;1990\n", "another character"),
-        ('1,"a\\",b",1\n2,"c\\",d",2,3,4\n3,"e\\",f",3,3,3\n', "backslash"),
     ],
 )
 def test_where_no_row_fits_the_header_the_likely_reason_is_said(rows: str, reason: str) -> None:

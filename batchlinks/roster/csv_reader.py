@@ -162,7 +162,7 @@ def _find_layout(name: str, sample: Lines, declared: str | None, options: ReadOp
     Of several, one that makes more than one column, then one under which most rows are as wide as the header, then
     the one with the widest header.
     """
-    best: tuple[tuple[bool, int, int, float], _Layout] | None = None
+    best: tuple[tuple[bool, int, int, float, bool], _Layout] | None = None
     headerless = False
     for rewrite, separator in product(_ways_of_quoting(sample), declared or SEPARATORS):
         try:
@@ -181,13 +181,23 @@ def _find_layout(name: str, sample: Lines, declared: str | None, options: ReadOp
         if start is None:
             continue
         layout = replace(_layout(separator, start, preview), rewrite=rewrite)
-        score = _score(layout, preview)
+        score = (*_score(layout, preview), _is_strict(map(rewrite, sample), separator))
         if best is None or score > best[0]:
             best = score, layout
     if best is None:
         _check_sample(name, sample, declared or SEPARATORS[0])
         raise no_header(name, None) if headerless else no_table(name)
     return best[1]
+
+
+def _is_strict(lines: Iterable[str], separator: str) -> bool:
+    """Whether nothing stands behind a closing quote."""
+    try:
+        for _ in csv.reader(lines, delimiter=separator, strict=True):
+            pass
+    except csv.Error:
+        return False
+    return True
 
 
 def _ways_of_quoting(sample: Lines) -> list[Callable[[str], str]]:

@@ -170,7 +170,7 @@ def _signs_of_column_styles(text: bytes, styles: Styles) -> list[re.Pattern[byte
             numbers = range(first, last + 1) if last - first < _MANY_COLUMNS else ()
             changes_text = style in styles.formats and styles.formats[style].changes_text
             letters[changes_text] += [column_letters(number - 1) for number in numbers] or ["[A-Z]+"]
-    ends = {False: '(?: t="n")?><v>', True: '(?: t="[a-zA-Z]+")?>'}
+    ends = {False: '(?: t="n")? *><v>', True: '(?: t="[a-zA-Z]+")? *>'}
     return [
         re.compile(rf'<c r="(?:{"|".join(here)})\d+"{ends[changes_text]}'.encode())
         for changes_text, here in letters.items()
