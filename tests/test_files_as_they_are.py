@@ -257,7 +257,8 @@ def test_a_hundred_old_workbooks_show_their_formats() -> None:
     for _ in range(100):
         numbers = [chance.randrange(1, 10**6) for _ in range(6)]
         width = chance.randrange(6, 12)
-        rows: list[list[object]] = [["MRN"], *([(number, 1)] for number in numbers)]
+        rows: list[list[object]] = [["MRN"]]
+        rows += [[(number, 1)] for number in numbers]
         hidden = sorted(chance.sample(range(1, 7), 2))
         content = xls_workbook(
             rows, ["General", "0" * width], hidden=hidden, stream=chance.choice(["Workbook", "Book"])
