@@ -7,58 +7,97 @@ print(report.exit_code, report.summary.linked, report.published.paths["links"])
 """
 
 import difflib
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
-from batchlinks.errors import BatchlinksError, ExitCode
+from batchlinks.config.run_options import RunOptions
+from batchlinks.config.settings import RunSettings
+from batchlinks.errors import (
+    BatchlinksError,
+    ExitCode,
+    FolderError,
+    Interrupted,
+    Refused,
+    RosterError,
+    SettingsError,
+    Unreachable,
+)
 from batchlinks.roster.source import RosterBytes
 from batchlinks.version import __version__
 
 if TYPE_CHECKING:
-    from batchlinks.pipeline.run import Report
+    from batchlinks.pipeline.report import Report
 
-__all__ = ["BatchlinksError", "ExitCode", "RosterBytes", "__version__", "check", "run"]
+__all__ = [
+    "BatchlinksError",
+    "ExitCode",
+    "FolderError",
+    "Interrupted",
+    "Refused",
+    "Report",
+    "RosterBytes",
+    "RosterError",
+    "RunOptions",
+    "RunSettings",
+    "SettingsError",
+    "Unreachable",
+    "__version__",
+    "check",
+    "run",
+]
 
 
-def run(roster: str | Path | RosterBytes, **options: Any) -> "Report":
+def run(
+    roster: str | Path | RosterBytes, *, settings: RunSettings | None = None, **options: Unpack[RunOptions]
+) -> "Report":
     """Do what `batchlinks run` does, for callers in Python.
 
-    `options` are the command's, with underscores (`id_column`, `output_dir`, `only_new`, …); secrets, HealthEx's address
-    and the proxy, and the project unless it is given, come from the environment as they do for the command. Returns how
+    `roster` is a path, an address (`s3://…`, `sftp://…`), or bytes with a name. `options` are the command's, with
+    underscores (`id_column`, `output_dir`, `only_new`, …), on top of `settings` where these are given. Secrets, HealthEx's
+    address and the proxy, and the project unless it is given, come from the environment as they do for the command. Returns how
     the run ended: `exit_code`, `summary` with all counts, `published.paths` with the files, `stopped_by` where HealthEx
     or a signal ended it early.
 
     Raises BatchlinksError (with its `exit_code`) for a roster, option or secret that cannot be used, and when results or
     ledger cannot be written. Nothing is asked and nothing shown; warnings are counted in the summary.
     """
-    from batchlinks.pipeline import run as batch
+    from batchlinks.pipeline.context import RunContext
+    from batchlinks.pipeline.intake import open_source
+    from batchlinks.pipeline.run import run as run_roster
 
-    settings = _settings(options)
-    return batch.run(_source(roster, settings), settings, batch.Surroundings())
+    chosen = _combine(settings, options)
+    return run_roster(open_source(roster, chosen), chosen, RunContext())
 
 
-def check(roster: str | Path | RosterBytes, **options: Any) -> "Report":
+def check(
+    roster: str | Path | RosterBytes, *, settings: RunSettings | None = None, **options: Unpack[RunOptions]
+) -> "Report":
     """Do what `batchlinks check` does: the same as `run` without one call. Needs no credentials and no project."""
-    from batchlinks.pipeline import run as batch
+    from batchlinks.pipeline.check import check as check_roster
+    from batchlinks.pipeline.context import RunContext
+    from batchlinks.pipeline.intake import open_source
 
-    settings = _settings(options)
-    return batch.check(_source(roster, settings), settings, batch.Surroundings())
-
-
-def _source(roster: str | Path | RosterBytes, settings: Any) -> Path | RosterBytes:
-    from batchlinks.pipeline.intake import source_named
-
-    return source_named(roster, settings) if isinstance(roster, str) else roster
+    chosen = _combine(settings, options)
+    return check_roster(open_source(roster, chosen), chosen, RunContext())
 
 
-def _settings(options: dict[str, Any]) -> Any:
-    from batchlinks.config.settings import RunSettings
-    from batchlinks.errors import SettingsError
-
-    known = {entry.name for entry in fields(RunSettings)}
+def _combine(settings: RunSettings | None, options: RunOptions) -> RunSettings:
+    known = RunOptions.__annotations__.keys()
     if unknown := options.keys() - known:
         near = difflib.get_close_matches(min(unknown), known, n=1)
         raise SettingsError(f"There is no such option.{f' Did you mean {near[0]}?' if near else ''}")
-    paths = {name: Path(options[name]) for name in ("exclude", "output_dir", "ledger") if options.get(name) is not None}
-    return RunSettings(**(options | paths))
+    paths = {
+        name: Path(text) for name in ("exclude", "output_dir", "ledger") if isinstance(text := options.get(name), str)
+    }
+    several = {name: tuple(listed) for name in ("heed", "ignore") if (listed := options.get(name)) is not None}
+    return replace(settings or RunSettings(), **{**options, **paths, **several})  # type: ignore[arg-type]
+
+
+def __getattr__(name: str) -> object:
+    """`Report`, which brings Arrow along, is imported when somebody asks for it."""
+    if name != "Report":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from batchlinks.pipeline.report import Report
+
+    return Report

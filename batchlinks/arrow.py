@@ -1,8 +1,15 @@
 """What the rest asks of Arrow: where texts stand among others, rows picked from a column, memory given back."""
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def positions_among(texts: pa.Array, others: pa.ChunkedArray) -> pa.Array:
@@ -48,3 +55,18 @@ def filter_rows(rows: npt.NDArray[np.bool_], column: pa.Array | pa.ChunkedArray)
         if wanted.any():
             pieces.append(piece if wanted.all() else piece.filter(pa.array(wanted)))
     return pa.chunked_array(pieces, column.type)
+
+
+def frees_memory(step: Callable[P, T]) -> Callable[P, T]:
+    """A step of the work that gives the system back what it took and does not need any more.
+
+    What the next step takes would otherwise come on top of it.
+    """
+
+    @functools.wraps(step)
+    def stepped(*args: P.args, **kwargs: P.kwargs) -> T:
+        result = step(*args, **kwargs)
+        release_unused_memory()
+        return result
+
+    return stepped

@@ -18,7 +18,7 @@ class Progress(Protocol):
     def start(self, total: int) -> None:
         """`total` IDs are going to be asked for."""
 
-    def settled(self, *, linked: bool) -> None:
+    def advance(self, *, linked: bool) -> None:
         """One more ID has its outcome."""
 
     def finish(self) -> None:
@@ -31,7 +31,7 @@ class Silent:
     def start(self, total: int) -> None:
         """Nothing to show."""
 
-    def settled(self, *, linked: bool) -> None:
+    def advance(self, *, linked: bool) -> None:
         """Nothing to show."""
 
     def finish(self) -> None:
@@ -49,7 +49,7 @@ class Bar:
     def start(self, total: int) -> None:
         self._bar = tqdm(total=total, file=self._stream, unit=" patients", dynamic_ncols=True, smoothing=0.1)
 
-    def settled(self, *, linked: bool) -> None:
+    def advance(self, *, linked: bool) -> None:
         if self._bar is None:
             return
         self._linked += linked
@@ -75,7 +75,7 @@ class Lines:
         self._total = total
         self._started = self._last = self._clock()
 
-    def settled(self, *, linked: bool) -> None:
+    def advance(self, *, linked: bool) -> None:
         self._linked += linked
         self._refused += not linked
         now = self._clock()

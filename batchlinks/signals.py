@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -34,6 +34,12 @@ class Interruption:
             yield
         finally:
             self._react = before
+
+    @contextmanager
+    def deferrable(self) -> Iterator[Callable[[], None]]:
+        """Once what this gives was called, an interruption waits until the block ends: files are written first."""
+        with ExitStack() as until_the_end:
+            yield lambda: until_the_end.enter_context(self.calls(lambda: None))
 
     def _arrived(self, _number: int, _frame: FrameType | None) -> None:
         again, self.happened = self.happened, True

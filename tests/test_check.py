@@ -13,7 +13,7 @@ import results
 from conftest import PROJECT, Ended
 from rosters import raw_workbook, text_cell, workbook
 
-from batchlinks.config.paths import default_ledger
+from batchlinks.config.paths import find_ledger
 from batchlinks.row_codes import ErrorCode
 from batchlinks.simulator import RunningSimulator
 
@@ -369,7 +369,7 @@ def test_a_check_needs_no_account_no_project_and_makes_no_ledger(command: Comman
     assert (ended.code, ended.err.count("Warning")) == (0, 0)
     assert "2 of 2 patients can be sent" in ended.last_line
     assert "patients.check.xlsx" in ended.last_line
-    assert not default_ledger(os.environ).exists()
+    assert not find_ledger(None, os.environ).exists()
 
 
 def test_the_summary_of_a_check_has_the_same_keys_as_a_runs_with_sendable_for_linked(

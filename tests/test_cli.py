@@ -234,7 +234,7 @@ def test_without_a_terminal_progress_is_a_line_a_minute() -> None:
     lines.start(1_000)
     for settled in range(300):
         now += 0.5
-        lines.settled(linked=settled % 10 != 0)
+        lines.advance(linked=settled % 10 != 0)
     lines.finish()
 
     assert said == [
@@ -312,7 +312,7 @@ def test_a_program_gets_an_exception_with_the_sentence_and_the_exit_code(
     roster: Path, options: dict[str, object], kind: type[BatchlinksError], said: str
 ) -> None:
     with pytest.raises(kind, match=re.escape(said)) as raised:
-        batchlinks.check(roster, **options)
+        batchlinks.check(roster, **options)  # type: ignore[arg-type]
     assert raised.value.exit_code == ExitCode.UNUSABLE
 
 

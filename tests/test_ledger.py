@@ -83,7 +83,7 @@ def test_the_first_link_is_the_one_that_is_kept_unless_it_is_replaced_on_purpose
     with opened(path) as ledger:
         ledger.record("1", "https://first")
     with opened(path) as ledger:
-        ledger.settle(pa.array(["1"]), all_asked=True)
+        ledger.mark_complete(pa.array(["1"]), all_asked=True)
         ledger.record("1", "https://second")
         ledger.flush()
         assert known(ledger, "1") == {"1": "https://first"}
@@ -327,7 +327,7 @@ def test_a_ledger_that_fails_in_mid_run_still_hands_over_what_it_was_told(
 
         ids = [str(each) for each in range(1, number + 1)]
         assert set(known(ledger, *ids)) == set(ids)
-        ledger.settle(pa.array(ids), all_asked=False)  # told once is enough
+        ledger.mark_complete(pa.array(ids), all_asked=False)  # told once is enough
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 from conftest import PROJECT, Ended
 
-from batchlinks.config.settings import Config, RunSettings, chosen_project, deployment, validated
+from batchlinks.config.settings import Config, RunSettings, choose_project, deployment, validate
 from batchlinks.errors import SettingsError
 from batchlinks.simulator import RunningSimulator
 
@@ -181,9 +181,9 @@ def test_a_project_table_that_is_not_one_is_refused(
 
 
 def test_the_project_of_a_caller_in_python_comes_from_the_environment_too() -> None:
-    assert chosen_project(RunSettings(), Config(), {"HEALTHEX_PROJECT_ID": " p1 "}) == "p1"
-    assert chosen_project(RunSettings(project_id="p2"), Config(), {"HEALTHEX_PROJECT_ID": "p1"}) == "p2"
-    assert chosen_project(RunSettings(), Config(), {}) is None
+    assert choose_project(RunSettings(), Config(), {"HEALTHEX_PROJECT_ID": " p1 "}) == "p1"
+    assert choose_project(RunSettings(project_id="p2"), Config(), {"HEALTHEX_PROJECT_ID": "p1"}) == "p2"
+    assert choose_project(RunSettings(), Config(), {}) is None
 
 
 # --- what a settings file cannot say --------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_a_wrong_value_in_the_environment_is_named_with_its_variable(
 @pytest.mark.parametrize("wrong", [{"format": "pdf"}, {"concurrency": 0}, {"timeout": float("nan")}, {"limit": True}])
 def test_callers_in_python_get_the_same_answers(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match="takes"):
-        validated(RunSettings(**wrong))  # type: ignore[arg-type]
+        validate(RunSettings(**wrong))  # type: ignore[arg-type]
 
 
 # --- which deployment -----------------------------------------------------------------------------------------

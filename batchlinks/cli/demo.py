@@ -11,7 +11,9 @@ from pathlib import Path
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import SettingsError
 from batchlinks.logs import logger
-from batchlinks.pipeline import run as batch
+from batchlinks.pipeline.context import RunContext, RunHooks
+from batchlinks.pipeline.report import Report
+from batchlinks.pipeline.run import run
 from batchlinks.progress import Progress
 from batchlinks.simulator import Simulator, SimulatorOptions
 
@@ -19,7 +21,7 @@ SAMPLE = "clinic_roster.xlsx"
 _PROJECT = "demo-project"
 
 
-def run_demo(output_dir: Path, *, progress: Progress) -> batch.Report:
+def run_demo(output_dir: Path, *, progress: Progress) -> Report:
     """Copy the sample roster into `output_dir` and run it there. Leaves the user's ledger and audit log alone."""
     roster = output_dir / SAMPLE
     try:
@@ -40,7 +42,7 @@ def run_demo(output_dir: Path, *, progress: Progress) -> batch.Report:
             "BATCHLINKS_DATA_DIR": data,
         }
         settings = RunSettings(project_id=_PROJECT)
-        return batch.run(roster, settings, batch.Surroundings(environment=environment, progress=progress))
+        return run(roster, settings, RunContext(environment=environment), RunHooks(progress=progress))
 
 
 def _sample() -> Path:

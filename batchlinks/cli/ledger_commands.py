@@ -92,12 +92,12 @@ class _LedgerGroup(cloup.Group):
 
 def _place(context: click.Context, ledger: Path | None) -> Path:
     """Where the ledger is: as the command says, or what stands before it (`batchlinks ledger --ledger PATH show`)."""
-    from batchlinks.config.paths import default_ledger
+    from batchlinks.config.paths import find_ledger
 
     outer = context.parent.params.get("ledger") if context.parent is not None else None
     if outer is not None and context.get_parameter_source("ledger") is not ParameterSource.COMMANDLINE:
         ledger = outer
-    return ledger or default_ledger(os.environ)
+    return find_ledger(ledger, os.environ)
 
 
 def _speak(log_format: Any, *, quiet: bool, verbose: bool) -> None:
@@ -356,11 +356,11 @@ def accept_unnamed(
     a link to its patient. Without --project-id or --project, the project is that of `run`.
     """
     _speak(log_format, quiet=quiet, verbose=verbose)
-    from batchlinks.config.settings import RunSettings, chosen_project
+    from batchlinks.config.settings import RunSettings, choose_project
     from batchlinks.ledger import Records
 
     if not (only_id or only_named):
-        only_id = chosen_project(RunSettings(), config_of(context), os.environ)
+        only_id = choose_project(RunSettings(), config_of(context), os.environ)
     if not (only_id or only_named):
         raise SettingsError("Which project? Give --project-id ID or --project NAME.")
     with Records(_place(context, ledger), make=True) as records:
@@ -389,20 +389,20 @@ for _command in (show, withdraw, restore, accept_unnamed, forget, export):
 
 def _wanted(ids: Path | None, *, otherwise: str) -> Mapping[str, int]:
     """The IDs that are meant, cleaned as in screening, each with its row in the list. Raises SettingsError or RosterError."""
-    from batchlinks.pipeline.intake import ids_listed
+    from batchlinks.pipeline.intake import read_ids
     from batchlinks.roster.read import MAX_FILE_BYTES
     from batchlinks.roster.source import RosterBytes
 
     if ids is not None and ids != Path("-"):
         if not ids.is_file():
             raise SettingsError("--ids does not name a file that is there.")  # it may be an ID: it is not repeated
-        wanted = ids_listed(ids, otherwise=otherwise)
+        wanted = read_ids(ids, otherwise=otherwise)
     else:
         if ids is None and is_terminal(sys.stdin):
             typed = click.prompt("Patient ID", err=True, type=str).encode()
         else:
             typed = read_standard_input(MAX_FILE_BYTES)
-        wanted = ids_listed(RosterBytes("standard input", typed), otherwise=otherwise) if typed.strip() else {}
+        wanted = read_ids(RosterBytes("standard input", typed), otherwise=otherwise) if typed.strip() else {}
     if not wanted:
         raise SettingsError(
             "No patient ID was given, so nothing was done. Pipe the IDs in, one a line, or use --ids FILE."
@@ -414,13 +414,13 @@ def _chosen(
     context: click.Context, records: "Records", only_id: str | None, only_named: str | None, *, make: bool = False
 ) -> "tuple[Project | None, bool]":
     """The project that the command names, None for all of them; and whether the ledger knows it."""
-    from batchlinks.config.settings import RunSettings, chosen_project, deployment
+    from batchlinks.config.settings import RunSettings, choose_project, deployment
 
     if only_id and only_named:
         raise SettingsError("--project and --project-id contradict each other. Give one of them.")
     if not only_id and not only_named:
         return None, True
-    project_id = str(chosen_project(RunSettings(project_id=only_id, project=only_named), config_of(context), {}))
+    project_id = str(choose_project(RunSettings(project_id=only_id, project=only_named), config_of(context), {}))
     api = deployment(os.environ).api_url
     project = records.new_project(api, project_id) if make else records.project(api, project_id)
     return project, project is not None

@@ -31,17 +31,17 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
     from batchlinks import arrow
     from batchlinks.logs import logger
     from batchlinks.nightly.night import run_night
-    from batchlinks.pipeline import run as batch
+    from batchlinks.pipeline.context import RunContext, RunHooks
     from batchlinks.signals import Interruption
 
     arrow.use_system_allocator()
     settings = NightlySettings(**{entry.name: options.pop(entry.name) for entry in fields(NightlySettings)})
     interruption = Interruption()
-    around = batch.Surroundings(
-        config=config_of(context), progress=progress(log_format, quiet=quiet), interruption=interruption
-    )
+    hooks = RunHooks(progress=progress(log_format, quiet=quiet), interruption=interruption)
     with interruption.installed():
-        night = run_night(settings, lambda table: run_settings(context, options, table), around)
+        night = run_night(
+            settings, lambda table: run_settings(context, options, table), RunContext(config=config_of(context)), hooks
+        )
     for problem in night.problems:
         logger().error(problem, exit_code=int(night.exit_code))
     if not quiet:

@@ -50,7 +50,7 @@ class AnyPath(click.Path):
 
 
 def _click_type(annotation: Any, option: Option) -> Any:
-    """What click can tell; whether a number is in its bounds `settings.validated` says, for callers in Python too."""
+    """What click can tell; whether a number is in its bounds `settings.validate` says, for callers in Python too."""
     if option.choices:
         return click.Choice(option.choices)
     kind = next((part for part in get_args(annotation) if part is not type(None)), annotation)
@@ -269,11 +269,11 @@ def config_of(context: click.Context) -> Config:
 
 def source_of(roster: str, settings: RunSettings) -> "Source":
     """The roster that an argument names. Raises SettingsError or FolderError for one elsewhere that cannot be fetched."""
-    from batchlinks.pipeline.intake import source_named
+    from batchlinks.pipeline.intake import open_source
     from batchlinks.roster.read import MAX_FILE_BYTES
     from batchlinks.roster.source import RosterBytes
 
     if roster != "-":
-        return source_named(roster, settings)
+        return open_source(roster, settings)
 
     return RosterBytes("roster", read_standard_input(MAX_FILE_BYTES))

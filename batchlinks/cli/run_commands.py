@@ -26,22 +26,22 @@ def run(
     """Get the links: from your patient list to a workbook."""
     with head_start():
         speak(log_format, quiet=quiet, verbose=verbose)
-        from batchlinks.pipeline import run as batch
+        from batchlinks.pipeline.context import RunContext, RunHooks
+        from batchlinks.pipeline.run import run as run_roster
         from batchlinks.signals import Interruption
 
         settings = run_settings(context, options)
         source = source_of(roster, settings)
         interruption = Interruption()
-        around = batch.Surroundings(
-            config=config_of(context),
+        hooks = RunHooks(
             progress=progress(log_format, quiet=quiet),
             confirm=ask_person if not yes and somebody_watches() else lambda _: True,
-            heeds=ask_to_heed if not yes and somebody_watches() else lambda _: None,
+            heed=ask_to_heed if not yes and somebody_watches() else lambda _: None,
             interruption=interruption,
-            tell=lambda report: told(report, quiet=quiet),
+            on_finished=lambda report: told(report, quiet=quiet),
         )
         with interruption.installed():
-            return batch.run(source, settings, around).exit_code
+            return run_roster(source, settings, RunContext(config=config_of(context)), hooks).exit_code
 
 
 @cloup.command(epilog=EXIT_CODES)
@@ -74,17 +74,12 @@ def check(
         if roster is None:
             return ExitCode.DONE
     with head_start():
-        from batchlinks.pipeline import run as batch
+        from batchlinks.pipeline.check import check as check_roster
+        from batchlinks.pipeline.context import RunContext, RunHooks
 
         source = source_of(str(roster), settings)
-        return told(
-            batch.check(
-                source,
-                settings,
-                batch.Surroundings(config=config_of(context), leaves_cautions_open=not yes and somebody_watches()),
-            ),
-            quiet=quiet,
-        )
+        hooks = RunHooks(leave_cautions_open=not yes and somebody_watches())
+        return told(check_roster(source, settings, RunContext(config=config_of(context)), hooks), quiet=quiet)
 
 
 @cloup.command(epilog=EXIT_CODES)

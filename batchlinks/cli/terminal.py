@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batchlinks.columns.cautions import Caution
-    from batchlinks.pipeline.run import Plan, Report
+    from batchlinks.pipeline.context import Preview
+    from batchlinks.pipeline.report import Report
     from batchlinks.progress import Progress
 
 _speaking = False
@@ -61,23 +62,23 @@ def progress(log_format: str, *, quiet: bool) -> "Progress":
     return Lines(logger().info)
 
 
-def ask_person(plan: "Plan") -> bool:
+def ask_person(preview: "Preview") -> bool:
     """Say what will be sent where, and ask whether that is right."""
     lines = [
         "",
-        f"  Patient list   {plan.roster}: {plan.rows:,} rows, patient ID in {plan.id_column}",
-        f"  Without a link {plan.to_do.in_words()}, {counted(plan.duplicates, 'duplicate')}",
-        f"  Links known    {plan.known:,}",
-        f"  To be sent     {plan.to_send:,} patient IDs, and nothing else, to {plan.host}",
-        f"  Project        {plan.project_id}",
+        f"  Patient list   {preview.roster}: {preview.rows:,} rows, patient ID in {preview.id_column}",
+        f"  Without a link {preview.to_do.in_words()}, {counted(preview.duplicates, 'duplicate')}",
+        f"  Links known    {preview.known:,}",
+        f"  To be sent     {preview.to_send:,} patient IDs, and nothing else, to {preview.host}",
+        f"  Project        {preview.project_id}",
         "",
     ]
-    if plan.cluster:
-        lines.insert(-1, f"  Calls made by  the workers of {plan.cluster}, which see patient IDs and links")
-    if plan.refresh:
+    if preview.cluster:
+        lines.insert(-1, f"  Calls made by  the workers of {preview.cluster}, which see patient IDs and links")
+    if preview.refresh:
         lines.insert(-1, "  --refresh asks again for all: links that patients were sent before may stop working.")
     click.echo("\n".join(lines), err=True)
-    return plan.to_send == 0 or click.confirm("Send?", err=True, default=False)
+    return preview.to_send == 0 or click.confirm("Send?", err=True, default=False)
 
 
 class OutputLost(BatchlinksError):

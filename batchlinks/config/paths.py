@@ -14,9 +14,9 @@ def data_folder(environment: Mapping[str, str]) -> Path:
     return Path(moved) if moved else Path(platformdirs.user_data_dir("batchlinks", appauthor=False))
 
 
-def default_ledger(environment: Mapping[str, str]) -> Path:
-    """The ledger in it."""
-    return data_folder(environment) / "ledger.sqlite3"
+def find_ledger(path: Path | None, environment: Mapping[str, str]) -> Path:
+    """The ledger that was named, or else the one in the data folder."""
+    return path or data_folder(environment) / "ledger.sqlite3"
 
 
 def import_path() -> str:

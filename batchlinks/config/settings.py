@@ -304,7 +304,7 @@ CONTRADICTIONS = (
 """Options of which a run can obey only one."""
 
 
-def validated(settings: RunSettings) -> RunSettings:
+def validate(settings: RunSettings) -> RunSettings:
     """The settings, if each makes sense, and all of them together. Raises SettingsError."""
     single: dict[str, Any] = {
         name: (text,) for name in _NAMES_COLUMNS if isinstance(text := getattr(settings, name), str)
@@ -319,7 +319,7 @@ def validated(settings: RunSettings) -> RunSettings:
 
 
 def check_settings(settings: RunSettings) -> None:
-    """As `validated`, but for the regular expression, which takes some milliseconds: an event loop must not wait for it."""
+    """As `validate`, but for the regular expression, which takes some milliseconds: an event loop must not wait for it."""
     check_values(settings)
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
@@ -552,7 +552,7 @@ def _projects(tables: Any, path: Path) -> dict[str, str]:
     return projects
 
 
-def chosen_project(settings: RunSettings, config: Config, environment: Mapping[str, str] = os.environ) -> str | None:
+def choose_project(settings: RunSettings, config: Config, environment: Mapping[str, str] = os.environ) -> str | None:
     """The project ID: by its name, by itself, or from HEALTHEX_PROJECT_ID. Raises SettingsError for an unknown name."""
     if settings.project is None:
         project_id = settings.project_id or environment.get("HEALTHEX_PROJECT_ID", "").strip() or None

@@ -178,7 +178,7 @@ class Ledger:
         query = f"SELECT number, refresh FROM run WHERE project = ? AND {condition}"  # noqa: S608 our own words
         return {number: bool(again) for number, again in self._read.execute(query, (self._project, *values))}
 
-    def settle(self, handed_out: pa.Array, *, all_asked: bool) -> None:
+    def mark_complete(self, handed_out: pa.Array, *, all_asked: bool) -> None:
         """These IDs stand in a links workbook that is in its place, for the first time.
 
         `all_asked`: the run is settled, and with it those that it went on with. Raises LedgerError, unless writing

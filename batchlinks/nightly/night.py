@@ -18,7 +18,7 @@ from batchlinks.nightly.nightly_context import NightlyContext, notify_addresses,
 from batchlinks.nightly.outcome import Night, RosterOutcome
 from batchlinks.nightly.roster_run import log_outcome, process_roster
 from batchlinks.nightly.tables import RosterTable, SettingsOf, table_for
-from batchlinks.pipeline import run as batch
+from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.storage.folder import Entry
 
 __all__ = ["Night", "run_night"]
@@ -27,7 +27,8 @@ __all__ = ["Night", "run_night"]
 def run_night(
     settings: NightlySettings,
     settings_of: SettingsOf,
-    around: batch.Surroundings,
+    run_context: RunContext,
+    hooks: RunHooks,
     *,
     now: Callable[[], datetime] | None = None,
     sleep: Callable[[float], object] = time.sleep,
@@ -40,7 +41,7 @@ def run_night(
     night = Night(now().date().isoformat())
     started = time.monotonic()
     try:
-        context = open_context(settings, settings_of, around, now, sleep)
+        context = open_context(settings, settings_of, run_context, hooks, now, sleep)
         night.tables = [table.name for table in context.tables]
         with exclusive_run(context.inbox.place, context.data, now()) as owner:
             if owner is None:
@@ -56,8 +57,8 @@ def run_night(
         night.problems.append(defect(error))
         night.stopped_by = ExitCode.BROKEN
     if night.left_to_another is None or night.problems:
-        with around.interruption.calls(lambda: None):
-            _send_report(night, settings, around, now(), time.monotonic() - started)
+        with hooks.interruption.calls(lambda: None):
+            _send_report(night, settings, run_context, now(), time.monotonic() - started)
     return night
 
 
@@ -101,7 +102,7 @@ def _claims_in_order(
     """What was left over by earlier nights, then each new roster, which is taken when its turn comes."""
     waiting: list[Claim | Entry] = [*left_over, *look.rosters]
     for number, found in enumerate(waiting):
-        if context.around.interruption.happened:
+        if context.hooks.interruption.happened:
             night.stopped_by = ExitCode.INTERRUPTED
             night.waiting += len(waiting) - number
             return
@@ -124,7 +125,7 @@ def _claims_in_order(
 
 
 def _send_report(
-    night: Night, settings: NightlySettings, around: batch.Surroundings, ended_at: datetime, seconds: float
+    night: Night, settings: NightlySettings, run_context: RunContext, ended_at: datetime, seconds: float
 ) -> None:
     """Metrics, and the one message. That one of them fails is a problem, and changes nothing of how the night ended."""
     try:
@@ -135,7 +136,7 @@ def _send_report(
     except BatchlinksError as error:
         night.problems.append(f"The metrics were not written. {error}")
     try:
-        if addresses := notify_addresses(around):
+        if addresses := notify_addresses(run_context):
             night.problems += message.send(addresses, *night.message())
     except BatchlinksError as error:
         night.problems.append(str(error))

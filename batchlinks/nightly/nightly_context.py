@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from batchlinks.config.paths import data_folder, default_ledger
+from batchlinks.config.paths import data_folder, find_ledger
 from batchlinks.config.secrets import read_credentials, read_result_password, read_secret
-from batchlinks.config.settings import NightlySettings, check_values, chosen_project, deployment
+from batchlinks.config.settings import NightlySettings, check_values, choose_project, deployment
 from batchlinks.errors import SettingsError
 from batchlinks.ledger import Ledger
 from batchlinks.nightly import message, receipts
 from batchlinks.nightly.inbox import Inbox
 from batchlinks.nightly.tables import RosterTable, SettingsOf, read_tables
-from batchlinks.pipeline import run as batch
+from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.results.publish.publisher import check_folder
 from batchlinks.storage.folder import Folder
 from batchlinks.storage.opening import open_folder
@@ -25,7 +25,8 @@ class NightlyContext:
 
     settings: NightlySettings
     tables: Sequence[RosterTable]
-    around: batch.Surroundings
+    run_context: RunContext
+    hooks: RunHooks
     now: Callable[[], datetime]
     inbox: Inbox
     outbox: Folder
@@ -37,7 +38,7 @@ class NightlyContext:
 
     @property
     def data(self) -> Path:
-        return data_folder(self.around.environment)
+        return data_folder(self.run_context.environment)
 
     @property
     def staging(self) -> Path:
@@ -45,7 +46,7 @@ class NightlyContext:
         return self.data / "nightly" / "staging"
 
     def project_of(self, table: RosterTable) -> str:
-        return chosen_project(table.settings, self.around.config, self.around.environment) or ""
+        return choose_project(table.settings, self.run_context.config, self.run_context.environment) or ""
 
     def remember(self) -> None:
         """Write down what came. Raises FolderError."""
@@ -55,7 +56,8 @@ class NightlyContext:
 def open_context(
     settings: NightlySettings,
     settings_of: SettingsOf,
-    around: batch.Surroundings,
+    run_context: RunContext,
+    hooks: RunHooks,
     now: Callable[[], datetime],
     sleep: Callable[[float], object],
 ) -> NightlyContext:
@@ -64,20 +66,22 @@ def open_context(
     if settings.inbox is None or settings.outbox is None:
         missing = "--inbox" if settings.inbox is None else "--outbox"
         raise SettingsError(f"{missing} is missing. Give it, or put it into batchlinks.toml.")
-    tables = read_tables(around.config, settings_of, ready=settings.ready)
+    tables = read_tables(run_context.config, settings_of, ready=settings.ready)
     place = open_folder(settings.inbox)
     if not place.exists():
         raise SettingsError(f"The inbox {place.address} is not there. Make it, or correct --inbox.")
     outbox = open_folder(settings.outbox)
-    context = NightlyContext(settings, tables, around, now, Inbox(place, tables, settings.settle, now, sleep), outbox)
+    context = NightlyContext(
+        settings, tables, run_context, hooks, now, Inbox(place, tables, settings.settle, now, sleep), outbox
+    )
     if outbox.local is not None:
         check_folder(outbox.local, share_with_group=any(table.settings.share_with_group for table in tables))
     else:
         outbox.entries()
-    read_credentials(around.environment)
+    read_credentials(run_context.environment)
     if any(table.settings.protect for table in tables):
-        read_result_password(around.environment)
-    if addresses := notify_addresses(around):
+        read_result_password(run_context.environment)
+    if addresses := notify_addresses(run_context):
         message.check_urls(addresses)
     check_tables(context)
     return context
@@ -85,20 +89,22 @@ def open_context(
 
 def check_tables(context: NightlyContext) -> None:
     """What the runs of each table need besides their rosters. Raises SettingsError."""
-    around = context.around
+    run_context = context.run_context
     for table in context.tables:
         if not (project := context.project_of(table)):
             raise SettingsError(
                 f"{table.name}: no project. Give it in the [[roster]] table, or set HEALTHEX_PROJECT_ID."
             )
         if not table.settings.no_ledger:
-            path = table.settings.ledger or default_ledger(around.environment)
-            with Ledger(path, api=deployment(around.environment).api_url, project_id=project):
+            path = find_ledger(table.settings.ledger, run_context.environment)
+            with Ledger(path, api=deployment(run_context.environment).api_url, project_id=project):
                 pass
         if table.settings.exclude is not None and not table.settings.exclude.is_file():
             raise SettingsError(f"{table.name}: the exclude list {table.settings.exclude} is not there.")
 
 
-def notify_addresses(around: batch.Surroundings) -> Sequence[str]:
+def notify_addresses(run_context: RunContext) -> Sequence[str]:
     """Where the message goes: BATCHLINKS_NOTIFY, with white space between, or else `notify` in the settings file."""
-    return read_secret("BATCHLINKS_NOTIFY", around.environment, in_keyring=False).split() or around.config.notify
+    return (
+        read_secret("BATCHLINKS_NOTIFY", run_context.environment, in_keyring=False).split() or run_context.config.notify
+    )

@@ -11,7 +11,9 @@ from batchlinks.nightly.inbox import DONE, FAILED, Claim, numbered
 from batchlinks.nightly.nightly_context import NightlyContext, check_tables
 from batchlinks.nightly.outcome import Night, RosterOutcome
 from batchlinks.nightly.tables import RosterTable
-from batchlinks.pipeline import run as batch
+from batchlinks.pipeline.context import Preview
+from batchlinks.pipeline.report import Report
+from batchlinks.pipeline.run import run
 from batchlinks.results.publish.existing_set import Owner, finished_summary
 from batchlinks.results.publish.result_files import PublishedFiles
 from batchlinks.results.summary import Summary
@@ -110,22 +112,17 @@ def _find_free_name(context: NightlyContext, claim: Claim, day: str) -> str:
     )
 
 
-def _run_roster(context: NightlyContext, claim: Claim, table: RosterTable) -> batch.Report:
+def _run_roster(context: NightlyContext, claim: Claim, table: RosterTable) -> Report:
     def deliver(published: PublishedFiles) -> None:
         if context.outbox.local is None:
             mode = 0o640 if table.settings.share_with_group else 0o600
             for path in published.paths.values():
                 _upload(path, context.outbox.folder(claim.day), mode)
 
-    around = replace(
-        context.around,
-        owner=_owner_of(context, claim, table).roster,
-        confirm=lambda plan: _check_limits(plan, table),
-        deliver=deliver,
-    )
-    return batch.run(
-        _source_of(context, claim), replace(table.settings, output_dir=_results_folder(context, claim)), around
-    )
+    hooks = replace(context.hooks, confirm=lambda preview: _check_limits(preview, table), on_published=deliver)
+    run_context = replace(context.run_context, owner=_owner_of(context, claim, table).roster)
+    settings = replace(table.settings, output_dir=_results_folder(context, claim))
+    return run(_source_of(context, claim), settings, run_context, hooks)
 
 
 def _source_of(context: NightlyContext, claim: Claim) -> Path | RosterBytes:
@@ -152,16 +149,16 @@ def _read_finished_summary(context: NightlyContext, claim: Claim, table: RosterT
     return None if content is None else Summary.from_json(content)
 
 
-def _check_limits(plan: batch.Plan, table: RosterTable) -> bool:
+def _check_limits(preview: Preview, table: RosterTable) -> bool:
     """What a table says must hold before anything is sent. Raises RosterError."""
-    if table.max_error_share is not None and plan.to_do.fix > table.max_error_share * plan.rows:
+    if table.max_error_share is not None and preview.to_do.fix > table.max_error_share * preview.rows:
         raise RosterError(
-            f"{plan.to_do.fix:,} of {plan.rows:,} rows would have to be fixed, more than max_error_share allows "
+            f"{preview.to_do.fix:,} of {preview.rows:,} rows would have to be fixed, more than max_error_share allows "
             f"({table.max_error_share:.0%}). Nothing was sent. Look at the list with `batchlinks check`."
         )
-    if table.max_new is not None and plan.to_send > table.max_new:
+    if table.max_new is not None and preview.to_send > table.max_new:
         raise RosterError(
-            f"{plan.to_send:,} links would have to be asked for, more than max_new allows ({table.max_new:,}). Nothing was "
+            f"{preview.to_send:,} links would have to be asked for, more than max_new allows ({table.max_new:,}). Nothing was "
             "sent. Is it the right list and the right project?"
         )
     return True

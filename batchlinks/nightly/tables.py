@@ -8,7 +8,7 @@ from datetime import time
 from fnmatch import fnmatchcase
 from typing import Any
 
-from batchlinks.config.settings import ROSTER_KEYS, Config, RunSettings, validated
+from batchlinks.config.settings import ROSTER_KEYS, Config, RunSettings, validate
 from batchlinks.errors import SettingsError
 
 
@@ -49,7 +49,7 @@ def read_tables(config: Config, settings_of: SettingsOf, *, ready: str | None) -
     Raises SettingsError for a table that cannot be used, and where no ID column is named: nothing is guessed at night.
     """
     if not config.rosters:
-        settings = validated(settings_of({}))
+        settings = validate(settings_of({}))
         if not settings.id_column:
             raise SettingsError("At night nothing is guessed: name the patient ID's column with --id-column.")
         return [RosterTable("all", ("*",), settings, ready=_marker(ready, "--ready"))]
@@ -78,7 +78,7 @@ def _read_table(
         raise SettingsError(f"{where}: name is a text.")
     settings = settings_of({key: value for key, value in table.items() if key not in ROSTER_KEYS})
     try:
-        settings = validated(settings)
+        settings = validate(settings)
     except SettingsError as error:
         raise SettingsError(f"{where}: {error}") from error
     if not settings.id_column:

@@ -8,29 +8,58 @@ import hashlib
 import json
 import os
 import socket
+import time
+import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batchlinks.errors import BatchlinksError
+from batchlinks import logs
+from batchlinks.config.paths import data_folder
+from batchlinks.errors import BatchlinksError, exit_code_of
+from batchlinks.pipeline.context import RunContext
 from batchlinks.results.summary import Summary
 from batchlinks.version import __version__
 
 NAME = "audit.jsonl"
 
 
-def append(folder: Path, summary: Summary, *, user: str | None = None) -> None:
+@contextmanager
+def audited(roster: str, context: RunContext, *, check: bool) -> Iterator[Summary]:
+    """The summary of a run or check that begins. However it ends, the log and the audit log have a line on it."""
+    summary = Summary(run_id=uuid.uuid4().hex[:12], version=__version__, started_at=datetime.now(UTC), check=check)
+    summary.roster = roster
+    began = time.monotonic()
+    with logs.bound(run_id=summary.run_id):
+        try:
+            yield summary
+        except BaseException as error:
+            if isinstance(error, BatchlinksError):
+                error.run_id = summary.run_id
+            summary.exit_code = exit_code_of(error)
+            summary.finished_at = datetime.now(UTC)
+            with suppress(BatchlinksError):  # what is raised matters more
+                append(summary, context)
+            raise
+        finally:
+            seconds = round(time.monotonic() - began, 3)
+            logs.record(f"{'Check' if check else 'Run'} ended.", seconds=seconds, **summary.as_json())
+
+
+def append(summary: Summary, context: RunContext) -> None:
     """Add the line of a run or check, once. Raises BatchlinksError when the data folder cannot be written."""
     if summary.audited:
         return
+    folder = data_folder(context.environment)
     line = {
         "command": "check" if summary.check else "run",
         **summary.as_json(),
         "outputs": _pictures_as_one(summary.outputs),
     }
     try:
-        _add(folder, user, line)
+        _add(folder, context.user, line)
         summary.audited = True
     except OSError as error:
         raise BatchlinksError(

@@ -1,6 +1,7 @@
 """The first half of a run and the whole of a check: a roster is read and screened, by the settings of the one who asks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks.advice import COMMAND, Advice
+from batchlinks.arrow import frees_memory
 from batchlinks.columns.cautions import Caution, CautionsUndecided, find_cautions
 from batchlinks.columns.id_column import IdColumn, choose_id_column
-from batchlinks.config.secrets import RESULT_PASSWORD, read_secret
+from batchlinks.config.secrets import RESULT_PASSWORD, read_result_password, read_secret
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.id_pattern import IdPattern
 from batchlinks.logs import logger
 from batchlinks.patients.identifier import clean, read_id
-from batchlinks.results.publish.result_files import NO_FOLDER
+from batchlinks.pipeline.context import RunContext, RunHooks
+from batchlinks.results.publish.result_files import NO_FOLDER, ResultFiles
+from batchlinks.results.summary import Summary
 from batchlinks.roster.error_report import without_report_columns
 from batchlinks.roster.id_list import read_id_list
 from batchlinks.roster.read import MAX_FILE_BYTES, read_roster
@@ -33,45 +37,78 @@ _ROWS_NAMED = 20
 """Row numbers that a warning names at most."""
 
 
-def source_named(text: str, settings: RunSettings) -> Source:
+def open_source(roster: str | Source, settings: RunSettings) -> Source:
     """The roster at a path, or at an address such as `s3://bucket/patients.csv`, from where it is fetched.
 
     Raises SettingsError or FolderError when it cannot be fetched.
     """
-    if not is_address(text):
-        return Path(text)
+    if not isinstance(roster, str):
+        return roster
+    if not is_address(roster):
+        return Path(roster)
     if settings.output_dir is None:
         raise SettingsError(NO_FOLDER)
     from batchlinks.storage.opening import fetch
 
-    address, content = fetch(text, at_most=MAX_FILE_BYTES + 1)
+    address, content = fetch(roster, at_most=MAX_FILE_BYTES + 1)
     return RosterBytes(address.name, content, address.identity)
 
 
-def read(
-    source: Source,
-    settings: RunSettings,
-    environment: Mapping[str, str],
-    seen: Callable[[Table], object] = lambda _: None,
-) -> tuple[Table, IdColumn]:
-    """The table in the file, which `seen` is shown, and which of its columns is the ID. Raises RosterError or SettingsError."""
+def open_results(
+    source: Source, settings: RunSettings, context: RunContext, project_id: str | None, *, check: bool = False
+) -> ResultFiles:
+    """Where the files of this run or check go. Raises SettingsError where that folder or a password cannot be used."""
+    return ResultFiles(
+        source,
+        owner=context.owner,
+        output_dir=settings.output_dir,
+        kind=settings.format,
+        project_id=project_id,
+        share_with_group=settings.share_with_group,
+        password=read_result_password(context.environment) if settings.protect else None,
+        check=check,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """A patient list as a run works with it."""
+
+    table: Table
+    id_column: IdColumn
+    heeded: Sequence[Caution] = ()
+    """Columns such as `Deceased`: the patients whom they mark are left out."""
+
+    undecided: Sequence[Caution] = ()
+    """Such columns about which nobody has decided; only of a check that leaves that open."""
+
+
+def load_roster(
+    source: Source, settings: RunSettings, context: RunContext, hooks: RunHooks, summary: Summary
+) -> Roster:
+    """The table in the file, and which of its columns is the ID. What is known of them stands in `summary` from then on.
+
+    Raises RosterError or SettingsError.
+    """
     options = ReadOptions(
         sheet=settings.sheet,
         header_row=settings.header_row,
         id_column=settings.id_column,
         encoding=settings.encoding,
-        password=_password(settings, environment),
+        password=_password(settings, context.environment),
     )
     table = without_report_columns(read_roster(source, options))
-    seen(table)
+    summary.roster, summary.roster_sha256 = table.name, table.sha256
+    hooks.on_table(table)
     column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
+    summary.id_column = column.name
     logger().info(
         f"Read {len(table):,} row{'' if len(table) == 1 else 's'}{f' from sheet {table.sheet}' if table.sheet else ''}; "
         f"the patient ID is in {column.name}.",
         rows=len(table),
         roster_sha256=table.sha256,
     )
-    return table, column
+    return Roster(table, column, *_decide_on_cautions(table, settings, hooks))
 
 
 def _password(settings: RunSettings, environment: Mapping[str, str]) -> str | None:
@@ -82,39 +119,28 @@ def _password(settings: RunSettings, environment: Mapping[str, str]) -> str | No
     return password or None
 
 
-def decide_on_cautions(
-    table: Table,
-    settings: RunSettings,
-    ask: Callable[[Caution], bool | None] = lambda _: None,
-    *,
-    leave_open: bool = False,
-) -> tuple[list[Caution], list[Caution]]:
+def _decide_on_cautions(table: Table, settings: RunSettings, hooks: RunHooks) -> tuple[list[Caution], list[Caution]]:
     """The columns such as `Deceased` whose marks are heeded, and those that nobody has decided on.
 
-    `ask` answers whether the marks of a column are heeded; None where nobody can say. Raises CautionsUndecided then,
-    unless `leave_open`, and SettingsError for a column to heed that the list lacks.
+    Raises CautionsUndecided for the latter unless they may stay open, and SettingsError for a column to heed that the list
+    lacks.
     """
     heeded, undecided = find_cautions(table, heed=settings.heed, ignore=settings.ignore)
-    answers = [(caution, ask(caution)) for caution in undecided]
+    answers = [(caution, hooks.heed(caution)) for caution in undecided]
     heeded += [caution for caution, answer in answers if answer]
     still_open = [caution for caution, answer in answers if answer is None]
-    if still_open and not leave_open:
+    if still_open and not hooks.leave_cautions_open:
         raise CautionsUndecided(still_open)
     return heeded, still_open
 
 
-def screened_by(
-    settings: RunSettings,
-    table: Table,
-    column: IdColumn,
-    *,
-    withdrawn: frozenset[str],
-    heeded: Sequence[Caution] = (),
-) -> Screened:
+@frees_memory
+def apply_screening(roster: Roster, settings: RunSettings, *, withdrawn: frozenset[str]) -> Screened:
     """Every row with its ID or the reason why it has none; patients whom a heeded column marks are excluded.
 
     Raises RosterError for an exclude list in doubt.
     """
+    table, column = roster.table, roster.id_column
     rules = Rules(
         pattern=None if settings.id_pattern is None else IdPattern(settings.id_pattern),
         width=settings.id_width,
@@ -122,7 +148,7 @@ def screened_by(
         any_shape=settings.any_shape,
         exact_ids=settings.exact_ids,
         joined_by=settings.id_join,
-        excluded=_excluded(settings) | _marked(settings, table, column, heeded),
+        excluded=_excluded(settings) | _find_marked_ids(roster, settings),
         withdrawn=withdrawn,
     )
     from batchlinks.screening.screen import screen  # with pandas, which is imported while the roster is read
@@ -144,8 +170,9 @@ _MADE_VOID: Mapping[str, tuple[ErrorCode, ...]] = {
 """Option -> codes of an error report that do not hold any more where the option says so."""
 
 
-def warn_of_links_before(screened: Screened, table: Table, column: IdColumn, known: pa.Table) -> None:
+def warn_of_links_before(roster: Roster, screened: Screened, known: pa.Table) -> None:
     """Corrected rows whose ID already has a link: it may be another patient's. `known` is what the ledger says."""
+    table, column = roster.table, roster.id_column
     typed = corrected(table, column) & screened.sendable
     if typed.any():
         had: pa.Array = pc.is_in(screened.ids, value_set=known.column("external_id").combine_chunks())
@@ -158,7 +185,7 @@ def _excluded(settings: RunSettings) -> frozenset[str]:
     """The exclude list. Whoever stands on it must be understood: an entry that cannot be read stops the run."""
     if settings.exclude is None:
         return frozenset()
-    listed = ids_listed(
+    listed = read_ids(
         settings.exclude,
         id_column=settings.id_column,
         width=settings.id_width,
@@ -167,8 +194,9 @@ def _excluded(settings: RunSettings) -> frozenset[str]:
     return frozenset(listed)
 
 
-def _marked(settings: RunSettings, table: Table, column: IdColumn, heeded: Sequence[Caution]) -> frozenset[str]:
+def _find_marked_ids(roster: Roster, settings: RunSettings) -> frozenset[str]:
     """The IDs of the rows that a heeded column marks: all rows of such a patient are left out, the unmarked too."""
+    table, column, heeded = roster.table, roster.id_column, roster.heeded
     if not heeded:
         return frozenset()
     rows = np.flatnonzero(np.logical_or.reduce([caution.marked for caution in heeded])).tolist()
@@ -182,7 +210,7 @@ def _marked(settings: RunSettings, table: Table, column: IdColumn, heeded: Seque
     return frozenset(found - {""})
 
 
-def ids_listed(
+def read_ids(
     source: Source, *, id_column: str | None = None, width: int | None = None, otherwise: str
 ) -> dict[str, int]:
     """The IDs in a plain list, cleaned as in screening, each with the row in which it stands first, in the list's order.
@@ -201,7 +229,7 @@ def ids_listed(
     return found
 
 
-def tell_warnings(screened: Screened, *codes: WarningCode) -> None:
+def log_warnings(screened: Screened, *codes: WarningCode) -> None:
     """Say on standard error what was noticed and in which rows; all of it, or these codes only."""
     for code, rows in screened.warnings.items():
         if not codes or code in codes:

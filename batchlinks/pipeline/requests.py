@@ -1,15 +1,18 @@
-"""Asking for the links that are not known: the IDs of a run go out, and each answer into the ledger as it comes."""
+"""The links that are not known yet: which IDs are to be sent, the calls, and each answer into the ledger as it comes."""
 
 import asyncio
 import functools
 import importlib.util
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from batchlinks.arrow import frees_memory, positions_among
 from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import BatchlinksError, SettingsError
@@ -17,12 +20,33 @@ from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.links import AnswerJudge
 from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
 from batchlinks.ledger import Ledger
-from batchlinks.progress import Progress
-from batchlinks.signals import Interruption
+from batchlinks.logs import logger
+from batchlinks.pipeline.context import RunHooks
+from batchlinks.pipeline.verification import LinkChecks
+from batchlinks.screening.result import Screened
 
 
 @dataclass(slots=True)
-class Asked:
+class RequestPlan:
+    """Which patients of a run have a link already, and which are requested."""
+
+    known: pa.Table = field(repr=False)
+    """As `Ledger.links_for` tells them."""
+
+    to_send: pa.Array = field(repr=False)
+    """External IDs, in roster order."""
+
+    suspect: Mapping[str, str] = field(repr=False)
+    """External ID -> the link in the ledger that may be another patient's: it is requested anew, once."""
+
+    def take_known(self) -> pa.Table:
+        """The known links. The plan lets go of them: a million take 150 MB."""
+        known, self.known = self.known, self.known.slice(0, 0)
+        return known
+
+
+@dataclass(slots=True)
+class RequestResult:
     """What became of the IDs that were sent."""
 
     tally: Tally = field(default_factory=Tally)
@@ -30,8 +54,8 @@ class Asked:
     not_linked: list[NotLinked] = field(default_factory=list)
     stopped_by: BatchlinksError | None = None
 
-    def go_on_with(self, later: "Asked", *, sent_before: int) -> None:
-        """Some were asked for again, `sent_before` of them for the second time."""
+    def add_second_round(self, later: "RequestResult", *, sent_before: int) -> None:
+        """Some were requested again, `sent_before` of them for the second time."""
         self.tally.requested += max(0, later.tally.requested - sent_before)
         self.tally.calls += later.tally.calls
         self.tally.retries += later.tally.retries
@@ -40,81 +64,123 @@ class Asked:
         self.stopped_by = later.stopped_by
 
 
-def ask(
-    ids: pa.Array,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    settings: RunSettings,
-    ledger: Ledger,
-    progress: Progress,
-    interruption: Interruption,
-    *,
-    judge: AnswerJudge,
-    anew: Mapping[str, str],
-    proven: bool,
-) -> Asked:
-    """Ask for every link that is not known. What stops it is a value here: what was answered is still written.
+@frees_memory
+def plan_requests(screened: Screened, checks: LinkChecks, ledger: Ledger, *, limit: int | None) -> RequestPlan:
+    """What the ledger knows of the patients that can be sent, the first `limit` of them, and what it does not."""
+    sendable = screened.sendable if limit is None else screened.sendable & (np.cumsum(screened.sendable) <= limit)
+    wanted = screened.ids.filter(pa.array(sendable))
+    known = ledger.links_for(wanted)
+    suspect = checks.to_ask_anew(known)
+    known = _without(suspect, known)
+    return RequestPlan(known, wanted.filter(positions_among(wanted, known.column("external_id")).is_null()), suspect)
 
-    `judge` says which answers may be recorded. `anew`: external ID -> the link in the ledger that is not its own, and gives
-    way to one that is. `proven`: HealthEx issued links for this project before. Raises SettingsError where no call could
-    be made at all.
-    """
-    asked = Asked()
-    if not len(ids):
-        return asked
-    effort = Effort(
-        concurrency=min(settings.concurrency, len(ids)),
-        rate=settings.rate,
-        max_attempts=settings.max_attempts,
-        timeout_s=settings.timeout,
-        patience_s=settings.patience,
-        proven=proven,
-    )
 
-    def record(outcome: Outcome) -> None:
-        if isinstance(outcome, Linked):
-            asked.issued.append(outcome.external_id)
-            old = anew.get(outcome.external_id)
-            ledger.record(outcome.external_id, outcome.link, replace=settings.refresh, instead_of=old)
-        else:
-            asked.not_linked.append(outcome)
-        progress.settled(linked=isinstance(outcome, Linked))
+@dataclass(frozen=True, slots=True)
+class LinkRequester:
+    """Requests links of one project, and puts each answer into the ledger as it comes."""
 
-    async def requests() -> None:
+    endpoint: Endpoint
+    credentials: Credentials
+    settings: RunSettings
+    ledger: Ledger
+    checks: LinkChecks
+    hooks: RunHooks
+
+    def request_links(self, plan: RequestPlan) -> tuple[pa.Table, RequestResult]:
+        """The known links and those that were requested now, as `Ledger.links_for` tells them, and how it went.
+
+        What stops it is a value here: what was answered is still written. Raises SettingsError where no call could be
+        made at all.
+        """
+        result = self._request(plan.to_send, plan.suspect, project_verified=plan.known.num_rows > 0)
+        links = plan.take_known()
+        if not len(plan.to_send):
+            return links, result
+        links = pa.concat_tables([links, self.ledger.links_for(plan.to_send)])
+        if result.stopped_by is None and (suspect := self.checks.to_ask_anew(links)):
+            links = self._request_again(suspect, links, plan.to_send, result)
+        return links, result
+
+    def _request_again(
+        self, suspect: Mapping[str, str], links: pa.Table, sent_before: pa.Array, result: RequestResult
+    ) -> pa.Table:
+        """Request anew what later answers show to be wrong. Returns all links as they are then."""
+        log_suspect_links(suspect)
+        ids = pa.array(suspect, pa.string())
+        try:
+            later = self._request(ids, suspect, project_verified=True)
+        except SettingsError:  # a cluster that is gone since: they stay refused
+            return links
+        result.add_second_round(later, sent_before=pc.sum(pc.is_in(ids, sent_before)).as_py())
+        return pa.concat_tables([_without(suspect, links), self.ledger.links_for(ids)])
+
+    def _request(self, ids: pa.Array, suspect: Mapping[str, str], *, project_verified: bool) -> RequestResult:
+        """`project_verified`: HealthEx issued links for this project before."""
+        result = RequestResult()
+        if not len(ids):
+            return result
+        settings, ledger, progress = self.settings, self.ledger, self.hooks.progress
+
+        def record(outcome: Outcome) -> None:
+            if isinstance(outcome, Linked):
+                result.issued.append(outcome.external_id)
+                old = suspect.get(outcome.external_id)
+                ledger.record(outcome.external_id, outcome.link, replace=settings.refresh, instead_of=old)
+            else:
+                result.not_linked.append(outcome)
+            progress.advance(linked=isinstance(outcome, Linked))
+
+        effort = Effort(
+            concurrency=min(settings.concurrency, len(ids)),
+            rate=settings.rate,
+            max_attempts=settings.max_attempts,
+            timeout_s=settings.timeout,
+            patience_s=settings.patience,
+            proven=project_verified,
+        )
+        progress.start(len(ids))
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._call_until_told_to_stop(ids, effort, record, result.tally))
+        except SettingsError:
+            raise
+        except BatchlinksError as error:
+            result.stopped_by = error
+        finally:
+            progress.finish()
+        try:
+            ledger.flush()  # however it ended: the latest answers are part of the results
+        except BatchlinksError as error:
+            result.stopped_by = error
+        return result
+
+    async def _call_until_told_to_stop(
+        self, ids: pa.Array, effort: Effort, record: Callable[[Outcome], None], tally: Tally
+    ) -> None:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
+        interruption = self.hooks.interruption
         with interruption.calls(lambda: loop.call_soon_threadsafe(stopping.set)):
             if interruption.happened:  # just before
                 stopping.set()
-            await _caller(settings)(
+            await _choose_caller(self.settings)(
                 _one_by_one(ids),
-                endpoint=endpoint,
-                credentials=credentials,
+                endpoint=self.endpoint,
+                credentials=self.credentials,
                 effort=effort,
-                judge=judge,
+                judge=self.judge,
                 record=record,
                 stopping=stopping,
-                tally=asked.tally,
+                tally=tally,
             )
 
-    progress.start(len(ids))
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(requests())
-    except SettingsError:
-        raise
-    except BatchlinksError as error:
-        asked.stopped_by = error
-    finally:
-        progress.finish()
-    try:
-        ledger.flush()  # however it ended: the latest answers are part of the results
-    except BatchlinksError as error:
-        asked.stopped_by = error
-    return asked
+    @property
+    def judge(self) -> AnswerJudge:
+        """Says of each answer whether it may be recorded."""
+        return self.checks.judge
 
 
-def require_means(settings: RunSettings) -> None:
+def require_cluster_installed(settings: RunSettings) -> None:
     """Raises SettingsError where what makes the calls is not installed: to be said before the roster is read."""
     if (settings.cluster or settings.workers) and importlib.util.find_spec("distributed") is None:
         raise SettingsError(
@@ -122,7 +188,23 @@ def require_means(settings: RunSettings) -> None:
         )
 
 
-def _caller(settings: RunSettings) -> Callable[..., Coroutine[Any, Any, None]]:
+def log_suspect_links(external_ids: Collection[str]) -> None:
+    """Say how many links are requested anew since they may be other patients'."""
+    if external_ids:
+        number = len(external_ids)
+        one = "1 link may be another patient's. It isn't handed out; a new one is requested."
+        many = f"{number:,} links may be other patients'. They aren't handed out; new ones are requested."
+        logger().warning(one if number == 1 else many, links=number)
+
+
+def _without(external_ids: Collection[str], links: pa.Table) -> pa.Table:
+    """Itself where none of these IDs is to be left out."""
+    if not external_ids:
+        return links
+    return links.filter(pc.invert(pc.is_in(links.column("external_id"), pa.array(external_ids, pa.string()))))
+
+
+def _choose_caller(settings: RunSettings) -> Callable[..., Coroutine[Any, Any, None]]:
     """`ask_all`, with the calls made here or by the workers of a cluster.
 
     Imported here: the HTTP client takes a quarter of a second, and most nights every link is known.

@@ -1,6 +1,6 @@
 """After the calls: every row that could be sent has a link that is certainly its own, or the reason why not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,10 @@ from batchlinks.columns.id_column import IdColumn
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.healthex.known_ids import KnownIds
 from batchlinks.healthex.links import DECIDED_FROM, AnswerJudge, Leniency, Verdicts, any_names_its_own, judge
+from batchlinks.healthex.outcomes import NotLinked
 from batchlinks.ledger import Ledger
 from batchlinks.patients.likeness import ids_within
-from batchlinks.pipeline.requests import Asked
+from batchlinks.pipeline.intake import Roster
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.screening.result import Screened
 from batchlinks.table import Table
@@ -22,15 +23,22 @@ from batchlinks.table import Table
 _USUAL_SHARE = 0.05
 
 
-def refuse_unanswered(screened: Screened, asked: Asked, links: pa.Table, *, limited_to: int | None) -> None:
+def refuse_unanswered(
+    screened: Screened,
+    not_linked: Sequence[NotLinked],
+    links: pa.Table,
+    *,
+    stopped_by: BatchlinksError | None,
+    limited_to: int | None,
+) -> None:
     """Every row that could be sent and has no link gets the reason."""
-    positions = screened.positions_of(pa.array([outcome.external_id for outcome in asked.not_linked], pa.string()))
-    for position, outcome in zip(positions.tolist(), asked.not_linked, strict=True):
+    positions = screened.positions_of(pa.array([outcome.external_id for outcome in not_linked], pa.string()))
+    for position, outcome in zip(positions.tolist(), not_linked, strict=True):
         screened.refuse(position, outcome.code, **outcome.gaps)
     sendable = np.flatnonzero(screened.sendable)
     places = positions_among(screened.ids.take(pa.array(sendable)), links.column("external_id"))
     left = sendable[places.is_null().to_numpy(zero_copy_only=False)]
-    if (stopped := _why_stopped(asked.stopped_by)) is not None:
+    if (stopped := _why_stopped(stopped_by)) is not None:
         screened.refuse(left, ErrorCode.NOT_ATTEMPTED, reason=stopped, advice=Do.GO_ON)
     else:
         first = f"this run was limited to the first {limited_to}"
@@ -54,10 +62,10 @@ class LinkChecks:
     anything is written.
     """
 
-    def __init__(self, screened: Screened, table: Table, column: IdColumn, ledger: Ledger, host: str, *, strict: bool):
+    def __init__(self, roster: Roster, screened: Screened, ledger: Ledger, host: str, *, strict: bool) -> None:
         self._screened = screened
-        self._table = table
-        self._column = column
+        self._table = roster.table
+        self._column = roster.id_column
         self._ledger = ledger
         self._host = host
         self._anew: set[str] = set()
@@ -83,6 +91,7 @@ class LinkChecks:
     def keep_certain(self, links: pa.Table) -> pa.Table:
         """The links that may be handed out. The rows of all others get the reason."""
         verdicts = self._judge_all(links)
+        self._judged = None  # a million links, which are not needed here any more
         screened, ids = self._screened, links.column("external_id")
         if verdicts.unnamed:
             unnamed = screened.positions_of(ids.take(pa.array(verdicts.unnamed)))

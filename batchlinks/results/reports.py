@@ -39,7 +39,7 @@ _FOR_PROGRAMS = frozenset({ERROR_COLUMNS.index("screened_as")})
 
 
 @dataclass(frozen=True, slots=True)
-class Handout:
+class OutputColumns:
     """Which roster columns staff get, and what the new ones are called."""
 
     kept: tuple[int, ...]
@@ -56,10 +56,10 @@ class Handout:
     """Position of the column for each of whose values there is a workbook; None for one workbook."""
 
 
-def handout(table: Table, column: IdColumn, settings: RunSettings) -> Handout:
+def choose_output_columns(table: Table, column: IdColumn, settings: RunSettings) -> OutputColumns:
     """As the settings say. Raises SettingsError where they name a column that is not there, or that must not split the list."""
     taken = key(settings.link_column) in map(key, table.headers)
-    return Handout(
+    return OutputColumns(
         kept=kept_for_staff(table, column, settings),
         link_column=OTHER_LINK_COLUMN if taken else settings.link_column,
         link_dates=settings.link_dates,
@@ -141,30 +141,30 @@ def links_sheet(
     *,
     rows: npt.NDArray[np.bool_],
     links: pa.Table,
-    handout: Handout,
+    output: OutputColumns,
 ) -> Sheet:
     """The sheet `Links`. `rows` tells which rows of the roster stand in it; `links` is what `Assignment.of` says of these."""
     names = display_names(table.headers)
-    headers = [names[position] for position in handout.kept]
+    headers = [names[position] for position in output.kept]
     values = [
-        filter_rows(rows, table.cells.column(position)) for position in handout.kept
+        filter_rows(rows, table.cells.column(position)) for position in output.kept
     ]  # not in one piece: a copy of it all
     ids = filter_rows(rows, screened.ids)
     if len(column.parts) == 1:
         values = [
-            ids if position in column.parts else cells for position, cells in zip(handout.kept, values, strict=True)
+            ids if position in column.parts else cells for position, cells in zip(output.kept, values, strict=True)
         ]
     else:
         headers.append(column.name)
         values.append(ids)
     link_at = len(headers)
-    headers.append(handout.link_column)
+    headers.append(output.link_column)
     values.append(links.column("link"))
-    if handout.qr:
+    if output.qr:
         headers.append(QR_COLUMN)
         names = picture_names(table.row_numbers[rows].tolist())
-        values.append(pa.array(names if handout.qr_files else [""] * len(names), pa.string()))
-    if handout.link_dates:
+        values.append(pa.array(names if output.qr_files else [""] * len(names), pa.string()))
+    if output.link_dates:
         headers += ["link_issued_on", "link_is_new"]
         values.append(pc.utf8_slice_codeunits(links.column("issued_at"), 0, 10))
         values.append(pc.if_else(links.column("is_new"), "yes", "no"))
@@ -172,8 +172,8 @@ def links_sheet(
         LINKS_SHEET,
         display_names(headers),
         values,
-        hyperlinks=link_at if handout.clickable else None,
-        pictures=link_at + 1 if handout.qr else None,
+        hyperlinks=link_at if output.clickable else None,
+        pictures=link_at + 1 if output.qr else None,
     )
 
 

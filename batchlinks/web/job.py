@@ -132,7 +132,8 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
     """What the server saves as `Upload.checked`, or `{"refused": "a sentence"}`."""
     from batchlinks.columns.cautions import question
     from batchlinks.columns.id_column import IdColumnUndecided, choose_id_column, columns_for_ids, display_names
-    from batchlinks.pipeline import run as batch
+    from batchlinks.pipeline.check import check as check_roster
+    from batchlinks.pipeline.context import RunContext, RunHooks
     from batchlinks.results.reports import kept_for_staff
     from batchlinks.roster.sheet_choice import SheetUndecided
     from batchlinks.table import Table
@@ -141,10 +142,9 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
     tables: list[Table] = []
     try:
         settings = effective(task.base_settings, task.settings or {})
-        around = batch.Surroundings(
-            config=Config(projects=task.projects), seen=tables.append, user=upload.owner, leaves_cautions_open=True
-        )
-        report = batch.check(_roster(uploads, upload), _placed(settings, uploads, upload), around)
+        context = RunContext(config=Config(projects=task.projects), user=upload.owner)
+        hooks = RunHooks(on_table=tables.append, leave_cautions_open=True)
+        report = check_roster(_roster(uploads, upload), _placed(settings, uploads, upload), context, hooks)
     except IdColumnUndecided as undecided:
         (table,) = tables
         return {
@@ -213,19 +213,15 @@ def run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption
 
 
 def _run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption, progress: "FileProgress") -> Outcome:
-    from batchlinks.pipeline import run as batch
+    from batchlinks.pipeline.context import RunContext, RunHooks
+    from batchlinks.pipeline.run import run as run_roster
     from batchlinks.web import findings
 
     try:
         settings = effective(task.base_settings, upload.settings)
-        around = batch.Surroundings(
-            config=Config(projects=task.projects),
-            progress=progress,
-            confirm=progress.plan,
-            interruption=interruption,
-            user=upload.owner,
-        )
-        report = batch.run(_roster(uploads, upload), _placed(settings, uploads, upload), around)
+        context = RunContext(config=Config(projects=task.projects), user=upload.owner)
+        hooks = RunHooks(progress=progress, confirm=progress.plan, interruption=interruption)
+        report = run_roster(_roster(uploads, upload), _placed(settings, uploads, upload), context, hooks)
         files = _to_download(uploads, upload, report.published.paths["summary"], report.summary.outputs)
     except BatchlinksError as error:
         return _failed(progress, error.exit_code, in_page_words(error))
@@ -321,7 +317,7 @@ class FileProgress:
         return self._known + self._linked + self._refused
 
     def plan(self, plan: Any) -> bool:
-        """Is asked whether the run may go on (`batch.Plan`): it may, since somebody pressed start."""
+        """Is asked whether the run may go on (`Preview`): it may, since somebody pressed start."""
         self._known, self._to_send = plan.known, plan.to_send
         self._say()
         return True
@@ -333,7 +329,7 @@ class FileProgress:
         self._said_done = self.done
         self._say()
 
-    def settled(self, *, linked: bool) -> None:
+    def advance(self, *, linked: bool) -> None:
         """One more ID has its outcome."""
         self._linked += linked
         self._refused += not linked

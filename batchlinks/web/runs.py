@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, Field
 
-from batchlinks.config.settings import Config, RunSettings, chosen_project
+from batchlinks.config.settings import Config, RunSettings, choose_project
 from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
@@ -188,7 +188,7 @@ class Runs:
         """In words where the project has a name, else its ID; None where none is set or its name is unknown."""
         try:
             settings = effective(self.rules.base, upload.settings)
-            project_id = chosen_project(settings, self.rules.config)
+            project_id = choose_project(settings, self.rules.config)
         except SettingsError:
             return None
         names = {each: name for name, each in self.rules.config.projects.items()}
@@ -295,7 +295,7 @@ class Runs:
 
     async def _checked(self, upload: Upload, settings: dict[str, Any]) -> Upload:
         try:
-            chosen_project(effective(self.rules.base, settings), self.rules.config)
+            choose_project(effective(self.rules.base, settings), self.rules.config)
         except SettingsError as error:
             raise Unusable(in_page_words(error)) from None
         task = replace(self._task(upload), do="check", settings=settings)

@@ -1,0 +1,51 @@
+"""The options of a run as keyword arguments: what a type checker and an editor know of `batchlinks.run`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+
+class RunOptions(TypedDict, total=False):
+    """Options of `batchlinks.run` and `batchlinks.check`: the command's, with underscores. See `RunSettings`."""
+
+    project_id: str | None
+    project: str | None
+    id_column: str | None
+    id_join: str
+    any_column: bool
+    sheet: str | None
+    header_row: int | None
+    encoding: str | None
+    id_pattern: str | None
+    id_width: int | None
+    any_length: bool
+    any_shape: bool
+    exact_ids: bool
+    exclude: str | Path | None
+    heed: Sequence[str]
+    ignore: Sequence[str]
+    output_dir: str | Path | None
+    format: Literal["xlsx", "csv"]
+    columns: str | None
+    link_column: str
+    link_dates: bool
+    split_by: str | None
+    protect: bool
+    qr: bool
+    clickable: bool
+    keep_duplicates: bool
+    only_new: bool
+    limit: int | None
+    concurrency: int
+    rate: float | None
+    max_attempts: int
+    timeout: float
+    patience: float
+    workers: int | None
+    cluster: str | None
+    strict_links: bool
+    ledger: str | Path | None
+    no_ledger: bool
+    ledger_keep_days: int | None
+    refresh: bool
+    share_with_group: bool

@@ -1,0 +1,46 @@
+"""A check: what a run would send and refuse, without one call."""
+
+from batchlinks.columns.cautions import question
+from batchlinks.config.paths import find_ledger
+from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
+from batchlinks.ledger import Ledger
+from batchlinks.logs import logger
+from batchlinks.pipeline import audit
+from batchlinks.pipeline.context import RunContext, RunHooks
+from batchlinks.pipeline.delivery import count_rows, plan_output, report_refusals
+from batchlinks.pipeline.intake import Source, apply_screening, load_roster, log_warnings, open_results
+from batchlinks.pipeline.report import Report
+
+_NO_HOOKS = RunHooks()
+
+
+def check(source: Source, settings: RunSettings, context: RunContext, hooks: RunHooks = _NO_HOOKS) -> Report:
+    """What `run` would send and refuse, without a call, credentials or a project; touches no result of a run.
+
+    Raises SettingsError or RosterError for a roster that cannot be used.
+    """
+    with audit.audited(source.name, context, check=True) as summary:
+        settings = validate(settings)
+        summary.project_id = project_id = choose_project(settings, context.config, context.environment)
+        with open_results(source, settings, context, project_id, check=True) as files:
+            roster = load_roster(source, settings, context, hooks, summary)
+            output = plan_output(roster, settings)
+            screened = apply_screening(roster, settings, withdrawn=_read_withdrawn(settings, project_id, context))
+            log_warnings(screened)
+            for caution in roster.undecided:
+                logger().warning(f"{question(caution)} The run will ask whether to leave them out.", rows=caution.rows)
+            count_rows(summary, roster.table, screened, linked=screened.sendable)
+            refused, sheets = report_refusals(roster, screened, output, settings)
+            published = files.publish(summary, sheets)
+        audit.append(summary, context)
+        files.finish()
+    return Report(summary, published, sheets, refused, undecided=roster.undecided)
+
+
+def _read_withdrawn(settings: RunSettings, project_id: str | None, context: RunContext) -> frozenset[str]:
+    """Only where there is a ledger already, since a check makes nothing but its own files."""
+    path = find_ledger(settings.ledger, context.environment)
+    if settings.no_ledger or project_id is None or not path.exists():
+        return frozenset()
+    with Ledger(path, api=deployment(context.environment).api_url, project_id=project_id) as ledger:
+        return ledger.withdrawn()

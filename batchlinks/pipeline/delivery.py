@@ -1,0 +1,113 @@
+"""Which rows get which link, and what stands in the files: from screening and links to sheets and counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlinks.arrow import frees_memory
+from batchlinks.config.settings import RunSettings
+from batchlinks.errors import ExitCode, SettingsError
+from batchlinks.pipeline.intake import Roster
+from batchlinks.pipeline.requests import RequestResult
+from batchlinks.results.assignment import assign
+from batchlinks.results.reports import (
+    OutputColumns,
+    Refused,
+    choose_output_columns,
+    error_sheets,
+    links_sheet,
+    refused_rows,
+    without_social_security,
+)
+from batchlinks.results.summary import Summary
+from batchlinks.results.xlsx.sheet import MAX_ROWS, Sheet
+from batchlinks.screening.earlier import profile_of
+from batchlinks.screening.result import Mask, Screened
+from batchlinks.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the links workbook of a run holds."""
+
+    sheet: Sheet
+    first_time: pa.Array = field(repr=False)
+    """External IDs of patients in it whom no links workbook has held before."""
+
+    split_values: pa.Array | None = field(repr=False)
+    """One for each of its rows, where each value gets a workbook of its own."""
+
+
+def plan_output(roster: Roster, settings: RunSettings) -> OutputColumns:
+    """Which columns staff get. Raises SettingsError where the settings and this roster do not go together."""
+    if settings.protect and len(roster.table) > MAX_ROWS:  # a part would have to go to CSV, which cannot be protected
+        raise SettingsError(
+            f"The list has {len(roster.table):,} rows, and a workbook that --protect can encrypt holds {MAX_ROWS:,}. "
+            "Split the list."
+        )
+    return choose_output_columns(roster.table, roster.id_column, settings)
+
+
+@frees_memory
+def assign_links(
+    roster: Roster,
+    screened: Screened,
+    links: pa.Table,
+    output: OutputColumns,
+    settings: RunSettings,
+    summary: Summary,
+    result: RequestResult,
+) -> Delivery:
+    """Give each row the link of its own ID, and count what came of the run into `summary`."""
+    table = roster.table
+    assignment = assign(screened, links, keep_duplicates=settings.keep_duplicates)
+    rows = assignment.never_handed_out if settings.only_new else assignment.rows
+    count_rows(summary, table, screened, linked=assignment.rows)
+    _count_calls(summary, result, links, written=rows)
+    return Delivery(
+        links_sheet(table, roster.id_column, screened, rows=rows, links=assignment.of(rows), output=output),
+        first_time=screened.ids.filter(pa.array(rows & assignment.never_handed_out)).unique(),
+        split_values=None if output.split_by is None else table.column(output.split_by).filter(pa.array(rows)),
+    )
+
+
+def report_refusals(
+    roster: Roster, screened: Screened, output: OutputColumns, settings: RunSettings
+) -> tuple[Sequence[Refused], Mapping[str, Sheet]]:
+    """The rows without a link, and the sheets `errors` and `duplicates`.
+
+    These hold all columns but Social Security numbers, and those too where staff get them.
+    """
+    profile = profile_of(roster.table, screened, any_length=settings.any_length)
+    refused = refused_rows(roster.table, screened)
+    kept = {*without_social_security(roster.table, roster.id_column), *output.kept}
+    errors, duplicates = error_sheets(roster.table, roster.id_column, screened, refused, profile, kept=sorted(kept))
+    return refused, {"errors": errors, "duplicates": duplicates}
+
+
+def count_rows(summary: Summary, table: Table, screened: Screened, *, linked: Mask) -> None:
+    """What run and check both count. For a check, a row that can be sent counts as linked.
+
+    Raises BatchlinksError where the counts do not add up: then no file is released.
+    """
+    summary.rows = len(table)
+    summary.linked = int(linked.sum())
+    summary.duplicates = int((screened.duplicates & ~linked).sum())
+    summary.errors = screened.counts()
+    summary.warnings = {code.value: max(1, len(rows)) for code, rows in screened.warnings.items()}
+    summary.exit_code = ExitCode.DONE_WITH_ERRORS if summary.errors else ExitCode.DONE
+    summary.finished_at = datetime.now(UTC)
+    summary.reconcile()
+
+
+def _count_calls(summary: Summary, result: RequestResult, links: pa.Table, *, written: Mask) -> None:
+    issued_now = pc.is_in(links.column("external_id"), value_set=pa.array(result.issued, pa.string()))
+    new = int(pc.sum(issued_now).as_py() or 0)
+    summary.written = int(written.sum())
+    summary.requested, summary.reused = result.tally.requested, len(links) - new
+    summary.calls, summary.retries = result.tally.calls, result.tally.retries
+    if result.stopped_by is not None:
+        summary.exit_code = result.stopped_by.exit_code

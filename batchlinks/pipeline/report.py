@@ -1,0 +1,51 @@
+"""How a run or check ended: counts, files, and what stands in them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+
+from batchlinks.columns.cautions import Caution
+from batchlinks.errors import BatchlinksError, ExitCode
+from batchlinks.results.publish.result_files import PublishedFiles
+from batchlinks.results.reports import Refused
+from batchlinks.results.summary import Summary
+from batchlinks.results.xlsx.sheet import Sheet
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run or check ended."""
+
+    summary: Summary
+    """All counts, as the summary file has them."""
+
+    published: PublishedFiles
+    """Where the files are."""
+
+    sheets: Mapping[str, Sheet] = field(repr=False)
+    """`links` (of a run), `errors` and `duplicates`: what stands in the files."""
+
+    refused: Sequence[Refused] = field(default=(), repr=False)
+    """The rows without a link, in the order of the error report."""
+
+    stopped_by: BatchlinksError | None = None
+    """Why a run ended before every patient was requested; None where it went through."""
+
+    undecided: Sequence[Caution] = ()
+    """Of a check: columns such as `Deceased` about which a run will ask."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """As the command would end: 0 where every patient has a link, 3 where some rows are in the error report, …"""
+        return self.summary.exit_code
+
+    def frame(self, name: Literal["links", "errors", "duplicates"]) -> "pandas.DataFrame":
+        """One of the `sheets` as a DataFrame of text, for callers who go on in Python."""
+        sheet = self.sheets[name]
+        frame: pandas.DataFrame = pa.table(list(sheet.columns), names=list(sheet.headers)).to_pandas()
+        return frame

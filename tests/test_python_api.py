@@ -1,0 +1,72 @@
+"""`import batchlinks`: what callers in Python may rely on."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+import batchlinks
+from batchlinks import RunOptions, RunSettings
+
+
+def test_the_keyword_arguments_are_the_options_of_a_run() -> None:
+    assert list(RunOptions.__annotations__) == [entry.name for entry in fields(RunSettings)]
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in fields(RunSettings)])
+def test_a_keyword_argument_takes_whatever_its_setting_takes(name: str) -> None:
+    """Paths may be texts too, and several columns any sequence."""
+    taken, set_to = str(get_type_hints(RunOptions)[name]), str(get_type_hints(RunSettings)[name])
+
+    assert taken in (
+        set_to,
+        set_to.replace("pathlib.Path", "str | pathlib.Path"),
+        set_to.replace("tuple[str, ...]", "collections.abc.Sequence[str]"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        ('batchlinks.run("p.csv", id_column="MRN", only_new=True)', None),
+        ('batchlinks.check("p.csv", settings=batchlinks.RunSettings(id_width=8))', None),
+        ('batchlinks.run("p.csv", id_colum="MRN")', 'Unexpected keyword argument "id_colum"'),
+        ('batchlinks.run("p.csv", limit="five")', 'has incompatible type "str"; expected "int | None"'),
+        ('batchlinks.run("p.csv", "MRN")', "Too many positional arguments"),
+        ('batchlinks.run("p.csv").exit_kode', 'has no attribute "exit_kode"'),
+    ],
+)
+def test_a_type_checker_finds_a_misspelt_option(tmp_path: Path, call: str, complaint: str | None) -> None:
+    script = tmp_path / "nightly_job.py"
+    script.write_text(f"import batchlinks\n\n{call}\n")
+
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--follow-imports=silent",
+            "--cache-dir",
+            tmp_path / "cache",
+            script,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(batchlinks.__file__).parents[1],
+    )
+
+    if complaint is None:
+        assert ended.returncode == 0, ended.stdout
+    else:
+        assert complaint in ended.stdout
+
+
+def test_everything_that_is_exported_is_there_and_documented() -> None:
+    for name in batchlinks.__all__:
+        exported = getattr(batchlinks, name)
+        assert name == "__version__" or exported.__doc__, name
