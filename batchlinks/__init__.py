@@ -9,7 +9,7 @@ print(report.exit_code, report.summary.linked, report.published.paths["links"])
 import difflib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from batchlinks.config.run_options import RunOptions
 from batchlinks.config.settings import RunSettings
@@ -82,6 +82,9 @@ def check(
     return check_roster(open_source(roster, chosen), chosen, RunContext())
 
 
+_SEVERAL_COLUMNS: tuple[Literal["heed", "ignore"], ...] = ("heed", "ignore")
+
+
 def _combine(settings: RunSettings | None, options: RunOptions) -> RunSettings:
     known = RunOptions.__annotations__.keys()
     if unknown := options.keys() - known:
@@ -90,8 +93,12 @@ def _combine(settings: RunSettings | None, options: RunOptions) -> RunSettings:
     paths = {
         name: Path(text) for name in ("exclude", "output_dir", "ledger") if isinstance(text := options.get(name), str)
     }
-    several = {name: tuple(listed) for name in ("heed", "ignore") if (listed := options.get(name)) is not None}
-    return replace(settings or RunSettings(), **{**options, **paths, **several})  # type: ignore[arg-type]
+    columns = {
+        name: (named,) if isinstance(named := options[name], str) else tuple(named)
+        for name in _SEVERAL_COLUMNS
+        if name in options
+    }
+    return replace(settings or RunSettings(), **{**options, **paths, **columns})  # type: ignore[arg-type]
 
 
 def __getattr__(name: str) -> object:

@@ -27,7 +27,7 @@ from batchlinks.results.text_columns import (
 from batchlinks.results.xlsx.escapes import BYTES_TO_ESCAPE
 from batchlinks.results.xlsx.hyperlinks import HYPERLINKS_HERE, NO_RELATIONS, Hyperlinks, copy_with_hyperlinks
 from batchlinks.results.xlsx.pictures import ONE_PIXEL, PICTURE_COLUMN_WIDTH, write_pictures
-from batchlinks.results.xlsx.rows import SENTENCE_WIDTH, row_heights, rows_xml
+from batchlinks.results.xlsx.row_xml import SENTENCE_WIDTH, row_heights, rows_xml
 from batchlinks.results.xlsx.sheet import MAX_COLUMNS, MAX_HYPERLINKS, MAX_ROWS, Sheet, TooManyRows
 
 
