@@ -9,7 +9,7 @@ print(report.exit_code, report.summary.linked, report.published.paths["links"])
 import difflib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 
 from batchlinks.config.run_options import RunOptions
 from batchlinks.config.settings import RunSettings
@@ -27,6 +27,8 @@ from batchlinks.roster.source import RosterBytes
 from batchlinks.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batchlinks.pipeline.report import Report
 
 __all__ = [
@@ -82,23 +84,22 @@ def check(
     return check_roster(open_source(roster, chosen), chosen, RunContext())
 
 
-_SEVERAL_COLUMNS: tuple[Literal["heed", "ignore"], ...] = ("heed", "ignore")
+_PATHS = frozenset({"exclude", "output_dir", "ledger"})
+_SEVERAL_COLUMNS = frozenset({"heed", "ignore"})
 
 
 def _combine(settings: RunSettings | None, options: RunOptions) -> RunSettings:
+    given: dict[str, object] = dict(options)
     known = RunOptions.__annotations__.keys()
-    if unknown := options.keys() - known:
+    if unknown := given.keys() - known:
         near = difflib.get_close_matches(min(unknown), known, n=1)
         raise SettingsError(f"There is no such option.{f' Did you mean {near[0]}?' if near else ''}")
-    paths = {
-        name: Path(text) for name in ("exclude", "output_dir", "ledger") if isinstance(text := options.get(name), str)
-    }
-    columns = {
-        name: (named,) if isinstance(named := options[name], str) else tuple(named)
-        for name in _SEVERAL_COLUMNS
-        if name in options
-    }
-    return replace(settings or RunSettings(), **{**options, **paths, **columns})  # type: ignore[arg-type]
+    for name, value in given.items():
+        if name in _PATHS and isinstance(value, str):
+            given[name] = Path(value)
+        elif name in _SEVERAL_COLUMNS:
+            given[name] = (value,) if isinstance(value, str) else tuple(cast("Sequence[str]", value))
+    return replace(settings or RunSettings(), **given)  # type: ignore[arg-type]  # checked by `settings.validate`
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchlinks.columns.id_column import IdColumn
-from batchlinks.id_pattern import IdPattern
+from batchlinks.config.id_pattern import IdPattern
 from batchlinks.patients.identifier import clean, read_id
 from batchlinks.patients.people import dates, identity_columns, person
 from batchlinks.row_codes import ErrorCode, WarningCode

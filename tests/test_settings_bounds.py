@@ -13,9 +13,9 @@ from conftest import Ended
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batchlinks.config.id_pattern import IdPattern
 from batchlinks.config.settings import NightlySettings, RunSettings, ServeSettings, flag
 from batchlinks.errors import SettingsError
-from batchlinks.id_pattern import IdPattern
 from batchlinks.web.fields import SETTABLE, effective, from_form
 
 Command = Callable[..., Ended]

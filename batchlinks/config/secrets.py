@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchlinks.config.passwords import objection_to
+from batchlinks.config.small_files import read_small_file
 from batchlinks.errors import SettingsError
-from batchlinks.storage.small_files import read_small_file
 
 KEYRING_SERVICE = "batchlinks"
 _LARGEST_SECRET = 64_000

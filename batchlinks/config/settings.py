@@ -312,7 +312,7 @@ def validate(settings: RunSettings) -> RunSettings:
     settings = replace(settings, **single) if single else settings
     check_settings(settings)
     if settings.id_pattern is not None:
-        from batchlinks.id_pattern import IdPattern  # Arrow takes its time, and help has no use for it
+        from batchlinks.config.id_pattern import IdPattern  # Arrow takes its time, and help has no use for it
 
         IdPattern(settings.id_pattern)
     return settings

@@ -9,8 +9,8 @@ import stat
 import sys
 from pathlib import Path
 
+from batchlinks.config.small_files import read_small_file
 from batchlinks.errors import SettingsError
-from batchlinks.storage.small_files import read_small_file
 
 _LARGEST = 1_000_000
 _OTHERWISE = "Move it into a folder of your own, and name it with --config."

@@ -12,10 +12,10 @@ from batchlinks.advice import COMMAND, Advice
 from batchlinks.arrow import frees_memory
 from batchlinks.columns.cautions import Caution, CautionsUndecided, find_cautions
 from batchlinks.columns.id_column import IdColumn, choose_id_column
+from batchlinks.config.id_pattern import IdPattern
 from batchlinks.config.secrets import RESULT_PASSWORD, read_result_password, read_secret
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import RosterError, SettingsError
-from batchlinks.id_pattern import IdPattern
 from batchlinks.logs import logger
 from batchlinks.patients.identifier import clean, read_id
 from batchlinks.pipeline.context import RunContext, RunHooks

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.id_pattern import IdPattern
+from batchlinks.config.id_pattern import IdPattern
 from batchlinks.row_codes import ErrorCode, WarningCode
 
 Mask = npt.NDArray[np.bool_]

@@ -188,7 +188,7 @@ class SimulatorOptions:
         if sum(shares.values()) > 1 + 1e-9:
             raise SettingsError("The fault shares add up to more than 1.")
         if self.reject_pattern is not None:
-            from batchlinks.id_pattern import IdPattern  # Arrow takes its time, and help has no use for it
+            from batchlinks.config.id_pattern import IdPattern  # Arrow takes its time, and help has no use for it
 
             IdPattern(self.reject_pattern, "reject_pattern")
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
-from batchlinks.id_pattern import IdPattern
+from batchlinks.config.id_pattern import IdPattern
 from batchlinks.simulator import http_answers
 from batchlinks.simulator.behavior import SimulatorOptions
 from batchlinks.simulator.faults import (

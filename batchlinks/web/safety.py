@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from batchlinks.config.settings import ServeSettings, check_values
+from batchlinks.config.small_files import read_small_file
 from batchlinks.errors import SettingsError
-from batchlinks.storage.small_files import read_small_file
 
 _LARGEST_CERTIFICATE = 1_000_000
 
