@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "batchlinks"
@@ -20,6 +21,20 @@ def test_imports_go_down_the_layers_only() -> None:
     ended = subprocess.run([lint, "--no-cache"], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
 
     assert ended.returncode == 0, ended.stdout[-4000:]
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    """Imports inside functions and for the type checker included."""
+    graph = grimp.build_graph("batchlinks")
+
+    circles = [
+        sorted((file, imported))
+        for file in graph.modules
+        for imported in graph.find_modules_directly_imported_by(file)
+        if graph.chain_exists(importer=imported, imported=file)
+    ]
+
+    assert circles == []
 
 
 def test_every_room_stands_in_the_layers() -> None:

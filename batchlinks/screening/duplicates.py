@@ -1,9 +1,9 @@
 """Rows with the same ID, or nearly the same: one patient twice, two people who share an ID, or a slip in one of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,52 +11,20 @@ import pandas as pd
 import pyarrow as pa
 
 from batchlinks.patients.identifier import SEPARATORS
-from batchlinks.patients.people import IdentityColumns, Person, dates, first_word, letters, person
-from batchlinks.screening.frames import TEXT, series, true
-from batchlinks.screening.result import Mask, Positions, in_words
+from batchlinks.patients.people import IdentityColumns, Person, person
+from batchlinks.screening.frames import series, true
+from batchlinks.screening.result import Mask, Positions
 from batchlinks.table import Table
-
-if TYPE_CHECKING:
-    from batchlinks.screening.rows import Refusals, Rows
 
 Numbers = npt.NDArray[np.int64]
 
-_ROWS_NAMED = 10
-"""Row numbers that a sentence names at most."""
-
-_READ_ONE_BY_ONE = 8_000
+READ_ONE_BY_ONE = 8_000
 """Different names or birth dates that are read, at most; of more, only those written alike are taken for the same."""
 
 _SEPARATORS = f"[{SEPARATORS}]"
 
 
 # --- the rules ----------------------------------------------------------------------------------------------------
-
-
-def find_conflicts(rows: "Rows") -> "Refusals":
-    """All rows of an ID whose rows differ in birth date or first name.
-
-    Rows refused already take part where their cell holds an ID, and keep their code.
-    """
-    repeats = rows.repeats
-    for group, members in _members(repeats.groups, repeats.shared):
-        positions = repeats.positions[members]
-        yield positions, {"rows": _named(rows.table, positions), "difference": repeats.conflicts[group]}
-
-
-def find_ambiguous(rows: "Rows") -> "Refusals":
-    """All rows of IDs that are alike but for case, leading zeros or separators."""
-    repeats = rows.repeats
-    for _, members in _members(repeats.families, repeats.alike):
-        positions = repeats.positions[members]
-        yield positions, {"rows": _named(rows.table, positions)}
-
-
-def _named(table: Table, positions: Positions) -> str:
-    return in_words(table.row_numbers[positions].tolist(), most=_ROWS_NAMED)
-
-
-# --- which rows have one ID ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,60 +189,12 @@ def _compare(members: Iterator[tuple[int, Person]]) -> tuple[str | None, list[in
     return None, other_names
 
 
-def find_same_people(rows: "Rows") -> Mask:
-    """Rows in which a name and a birth date stand that another row has under another ID."""
-    identity, repeats = rows.identity, rows.repeats
-    nobody = np.zeros(len(rows), dtype=bool)
-    both_names = (identity.first_name, identity.last_name)
-    names = both_names if None not in both_names else (identity.full_name,)
-    if identity.birth_date is None or None in names:
-        return nobody
-    readers: list[Callable[[str], str]] = [_day, first_word, letters] if len(names) > 1 else [_day, _both_names]
-    who = np.zeros(len(repeats.positions), dtype=np.int64)
-    told = np.ones(len(repeats.positions), dtype=bool)
-    for index, read in zip((identity.birth_date, *names), readers, strict=True):
-        numbers, blank = _as_read(rows.table, int(index or 0), read)
-        told &= ~blank[numbers[repeats.positions]]
-        who = _combined(who, numbers[repeats.positions])
-    people = pd.DataFrame({"who": who, "id": repeats.groups, "position": repeats.positions})[told]
-    people = people[people.duplicated("who", keep=False)]
-    several = people.groupby("who")["id"].transform("nunique") > 1
-    nobody[people["position"][several]] = True
-    return nobody
-
-
-def _as_read(table: Table, index: int, read: Callable[[str], str]) -> tuple[Numbers, Mask]:
-    """The same number for names or dates that are read as the same, and which numbers stand for none."""
-    numbers, different = pd.factorize(series(table.column(index)))
-    texts = (
-        different.str.strip().str.lower() if len(different) > _READ_ONE_BY_ONE else [read(text) for text in different]
-    )
-    alike, kinds = pd.factorize(pd.Series(texts, dtype=TEXT))
-    return alike[numbers].astype(np.int64), np.array([kind == "" for kind in kinds], dtype=bool)
-
-
-def _day(text: str) -> str:
-    """A birth date as read where the month comes first, or else where the day does; text that is no date as it is."""
-    month_first, day_first = dates(text.strip())
-    days = [day.isoformat() for day in month_first or day_first]
-    return min(days) if days else text.strip().lower() if any(map(str.isdigit, text)) else ""
-
-
-def _both_names(text: str) -> str:
-    """First word of the first name, and last name."""
-    someone = person("", "", "", text)
-    return f"{someone.first} {someone.last}" if someone.first and someone.last else ""
-
-
-# --- grouping -------------------------------------------------------------------------------------------------------
-
-
 def _numbered(texts: "pd.Series[Any]") -> Numbers:
     """The same number for the same value, from 0 on."""
     return pd.factorize(texts)[0].astype(np.int64)
 
 
-def _combined(one: Numbers, other: Numbers) -> Numbers:
+def combine_numbers(one: Numbers, other: Numbers) -> Numbers:
     """The same number for the same pair of numbers."""
     ways = int(other.max(initial=0)) + 1
     if (int(one.max(initial=0)) + 1) * ways >= 2**62:
@@ -289,7 +209,7 @@ def _first_of_each(groups: Numbers) -> Numbers:
     return first
 
 
-def _members(groups: Numbers, wanted: Mask) -> Iterator[tuple[int, Numbers]]:
+def members_of(groups: Numbers, wanted: Mask) -> Iterator[tuple[int, Numbers]]:
     """Each wanted group with the places of its members."""
     places = np.flatnonzero(wanted)
     if not len(places):
