@@ -52,6 +52,45 @@ class Do(Enum):
     CORRECT_THE_LIST = auto()
     """What a report cannot tell, the list can: correct the rows there."""
 
+    CHOOSE_ID_COLUMN = auto()
+    """Nobody but the user can say which column is the patient ID; `example` is the likeliest, if one is."""
+
+    CHOOSE_OTHER_COLUMN = auto()
+    """The column that was named holds what no patient ID is."""
+
+    NAME_HEADER = auto()
+    """No row of headers was found above the patients: say where it is, or that there is none."""
+
+    NAME_HEADER_ROW = auto()
+    """No table was found: say in which row its headers are."""
+
+    SPLIT_TABLES = auto()
+    """There are several tables in a sheet: part them, or name the headers of the right one (row `number`)."""
+
+    TRY_UTF_16 = auto()
+    """What looks like no text may be UTF-16 without a mark."""
+
+    CHANGE_FOLDER = auto()
+    """The folder of the results cannot be used."""
+
+    WRITE_CSV = auto()
+    """A workbook cannot hold so many rows."""
+
+    KEEP_FEWER_COLUMNS = auto()
+    """A workbook cannot hold so many columns."""
+
+    GIVE_RESULT_PASSWORD = auto()
+    """Results are to be encrypted, and there is no password for them."""
+
+    GIVE_PROJECT = auto()
+    """No project is set."""
+
+    CHANGE_LEDGER = auto()
+    """The ledger is somewhere where it cannot be used."""
+
+    MEND_LEDGER = auto()
+    """The ledger does not hold any more what was written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -69,7 +108,14 @@ class Setting:
     name: str
 
 
-Part = str | Setting | Advice
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of the environment in the middle of a sentence, by its name."""
+
+    name: str
+
+
+Part = str | Setting | Variable | Advice
 """Of a sentence: said alike everywhere, or in words of each door."""
 
 
@@ -78,6 +124,8 @@ def part_as_json(part: Part) -> object:
     match part:
         case Setting(name=name):
             return {"setting": name}
+        case Variable(name=name):
+            return {"variable": name}
         case Advice(do=do, number=number, example=example):
             return {"do": do.name, "number": number, "example": example}
         case _:
@@ -89,6 +137,8 @@ def part_of_json(told: object) -> Part:
     match told:
         case {"setting": str(name)}:
             return Setting(name)
+        case {"variable": str(name)}:
+            return Variable(name)
         case {"do": str(do), "number": number, "example": str(example)}:
             return Advice(Do[do], number, example)
         case _:
@@ -105,6 +155,9 @@ class Door:
     name_of: Callable[[str], str]
     """What a setting is called here."""
 
+    variable_of: Callable[[str], str]
+    """What a variable of the environment is called here."""
+
     def say(self, parts: Iterable[Part]) -> str:
         """The whole sentence in this door's words."""
         return "".join(self._said(part) for part in parts).strip()
@@ -114,9 +167,15 @@ class Door:
         return self.advice[advice.do].format(number=advice.number, example=advice.example)
 
     def _said(self, part: Part) -> str:
-        if isinstance(part, Setting):
-            return self.name_of(part.name)
-        return self.advise(part) if isinstance(part, Advice) else str(part)
+        match part:
+            case Setting(name=name):
+                return self.name_of(name)
+            case Variable(name=name):
+                return self.variable_of(name)
+            case Advice():
+                return self.advise(part)
+            case _:
+                return str(part)
 
 
 COMMAND = Door(
@@ -134,8 +193,32 @@ COMMAND = Door(
         Do.REFUSE_UNNAMED: "Use --strict-links to refuse such links.",
         Do.CHANGE_ENCODING: "Use --encoding to change that.",
         Do.CORRECT_THE_LIST: "Correct these rows in your list, and run the list again.",
+        Do.CHOOSE_ID_COLUMN: "Name it with --id-column{example}.",
+        Do.CHOOSE_OTHER_COLUMN: ("Name another column with --id-column. If it is the right one, add --any-column."),
+        Do.NAME_HEADER: (
+            "If there is one, name its row with --header-row; if the list has none, use --header-row 0 and --id-column with "
+            "the column's letter (A)."
+        ),
+        Do.NAME_HEADER_ROW: "Name the row of the headers with --header-row.",
+        Do.SPLIT_TABLES: (
+            "Put each into a sheet or file of its own, with its headers above it; or name the right headers with --header-row "
+            "{number}, and the other rows are left out and listed in the error report."
+        ),
+        Do.TRY_UTF_16: "If it is UTF-16, --encoding utf-16-le may help.",
+        Do.CHANGE_FOLDER: "Mend that, or choose another folder with --output-dir.",
+        Do.WRITE_CSV: "Use --format csv, or split the list.",
+        Do.KEEP_FEWER_COLUMNS: "Use --format csv, or name the columns to keep with --columns.",
+        Do.GIVE_RESULT_PASSWORD: (
+            "set BATCHLINKS_RESULT_PASSWORD (or the same with _FILE, or keep it in the system's keyring)."
+        ),
+        Do.GIVE_PROJECT: "give --project-id, or set HEALTHEX_PROJECT_ID.",
+        Do.CHANGE_LEDGER: "Mend that, or give another place with --ledger.",
+        Do.MEND_LEDGER: (
+            "Restore it from a backup, or give another place with --ledger; links recorded in it would be asked for again."
+        ),
     },
     name_of=lambda name: f"--{name.replace('_', '-')}",
+    variable_of=lambda name: name,
 )
 """Somebody at a command line, who can set every option."""
 
@@ -154,7 +237,21 @@ WORKBOOK = Door(
         Do.REFUSE_UNNAMED: "",
         Do.CHANGE_ENCODING: "",
         Do.CORRECT_THE_LIST: "Correct these rows in your list.",
+        Do.CHOOSE_ID_COLUMN: "Ask IT to name it.",
+        Do.CHOOSE_OTHER_COLUMN: "Ask IT to name another one.",
+        Do.NAME_HEADER: "Give each column a header, or ask IT.",
+        Do.NAME_HEADER_ROW: "Give each column a header, or ask IT.",
+        Do.SPLIT_TABLES: "Put each into a sheet or file of its own, with its headers above it.",
+        Do.TRY_UTF_16: "",
+        Do.CHANGE_FOLDER: "Ask IT.",
+        Do.WRITE_CSV: "Split the list, or ask IT for CSV files.",
+        Do.KEEP_FEWER_COLUMNS: "Remove columns that staff do not need, or ask IT for CSV files.",
+        Do.GIVE_RESULT_PASSWORD: "ask IT to set one.",
+        Do.GIVE_PROJECT: "ask IT.",
+        Do.CHANGE_LEDGER: "Ask IT.",
+        Do.MEND_LEDGER: "Ask IT.",
     },
     name_of=lambda name: f"“{name.replace('_', ' ')}”",
+    variable_of=lambda _name: "a setting of IT",
 )
 """A coordinator with the error report open, who can set nothing, and has IT to ask."""

@@ -38,7 +38,7 @@ def page(healthex: RunningSimulator, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def detail_of(answer: Any) -> str:
-    assert set(answer.json()) <= {"detail", "sheets"}
+    assert set(answer.json()) <= {"detail", "asks", "sheets"}
     return str(answer.json()["detail"])
 
 
@@ -221,8 +221,8 @@ def test_sentences_tell_somebody_without_a_command_line_what_to_do(page: Page, t
     run_id = page.uploaded(csv_of(25, first=10_000_001) + b"417,Ann,1980-01-01\n")
     shown = page.client.get(f"/runs/{run_id}").text
     assert (
-        "Or open “More choices”: “Digits of an ID” 8 adds leading zeros, and “Short IDs are right” accepts short IDs."
-        in shown
+        "Or open “More choices”: “Number of digits in each ID” 8 adds leading zeros, and “Shorter IDs are correct” accepts "
+        "short IDs." in shown
     )
 
 
@@ -233,6 +233,7 @@ def test_where_two_sheets_could_be_it_their_names_are_told(page: Page, tmp_path:
     answer = page.upload(book)
 
     assert (answer.status_code, answer.json()["sheets"]) == (422, ["March", "April"])
+    assert answer.json()["asks"] == "sheet"
 
 
 def test_changes_are_whole_or_not_at_all_and_what_is_deleted_is_gone_from_the_disk_too(page: Page) -> None:

@@ -91,7 +91,7 @@ def test_the_whole_way_from_a_list_to_the_links(
         page.get_by_label("Choose the patient list").set_input_files(SAMPLE)
 
         expect(page.get_by_role("heading", name="38 patients can get a link")).to_be_visible()
-        expect(page.get_by_text("Only the patient ID leaves this computer")).to_be_visible()
+        expect(page.get_by_text("Only patient IDs are sent to HealthEx. Names")).to_be_visible()
         expect(page.get_by_role("combobox", name="The patient ID is in")).to_have_value("MRN")
         rows = page.get_by_role("region", name="The first rows of the list")
         expect(rows.get_by_role("row").nth(1)).to_contain_text("00412870")
@@ -124,7 +124,7 @@ def test_the_whole_way_from_a_list_to_the_links(
 
         page.get_by_text("Delete this list and its results").click()
         page.get_by_role("button", name="Delete now").click()
-        expect(page.get_by_text("There is none yet")).to_be_visible()
+        expect(page.get_by_text("No lists yet")).to_be_visible()
     assert server.client.get("/api/runs").json() == []
 
 
@@ -137,7 +137,7 @@ def test_a_list_that_cannot_be_used_is_explained_and_another_can_be_chosen(
         page.get_by_label("Choose the patient list").set_input_files(
             {"name": "notes.txt", "mimeType": "text/plain", "buffer": b""}
         )
-        refused = page.get_by_role("region", name="This list cannot be used yet")
+        refused = page.get_by_role("region", name="We can't read this list yet")
         expect(refused).to_contain_text("is empty")
         expect(refused).to_be_focused()
         assert_accessible(page)
@@ -152,17 +152,17 @@ def test_a_list_that_cannot_be_used_is_explained_and_another_can_be_chosen(
 def test_what_a_refusal_names_stands_on_the_page_under_that_name(browser: Browser, server: Server) -> None:
     with opened(browser, server.url) as page:
         give(page, "bare.csv", b"100417,Ann,1980-01-01\n100418,Bob,1981-02-02\n100419,Cy,1982-03-03\n")
-        expect(page.get_by_role("region", name="This list cannot be used yet")).to_contain_text(
+        expect(page.get_by_role("region", name="We can't read this list yet")).to_contain_text(
             "“Row with the headers” 0 and “Patient ID column” with the column's letter"
         )
         page.get_by_label("Row with the headers").fill("0")
         page.get_by_label("Patient ID column").fill("A")
-        page.get_by_role("button", name="Try it so").click()
+        page.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("heading", name="3 patients can get a link")).to_be_visible()
 
         page.goto(server.url)
         give(page, "headers.csv", b"MRN,Name\n")
-        expect(page.get_by_text("There is no patient in this list")).to_be_visible()
+        expect(page.get_by_text("There are no patients in this list")).to_be_visible()
 
 
 def test_a_column_that_does_not_look_like_the_patient_id_can_be_chosen_all_the_same(

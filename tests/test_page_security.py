@@ -407,7 +407,7 @@ def test_nothing_of_a_patient_is_in_the_servers_output_its_addresses_or_a_proces
             seen += "\n".join(path.read_text("utf-8", "replace") for path in Path("/proc").glob("[0-9]*/cmdline"))
             time.sleep(0.02)
         assert page.run(run_id)["exit_code"] == 2  # no project is set up
-        assert "HEALTHEX_PROJECT_ID" in page.run(run_id)["message"]
+        assert "No project" in page.run(run_id)["message"]
         page.client.get("/api/runs/ZQX00001")
         page.client.get("/ZQX00001?name=Wolpertinger")
         page.client.post("/api/runs", files={"roster": ("Wolpertinger.xlsx", b"ZQX00001")})

@@ -31,7 +31,7 @@ from distributed.comm.core import connect
 from distributed.security import Security
 from distributed.versions import VersionMismatchWarning
 
-from batchlinks.advice import Advice, Do
+from batchlinks.advice import Advice, Do, Setting
 from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import stays_private
 from batchlinks.errors import BatchlinksError, SettingsError, Unreachable, defect
@@ -541,8 +541,10 @@ async def _start(cluster: Awaitable[object]) -> None:
             await cluster
     except RuntimeError:
         raise SettingsError(
-            "The processes for --workers could not be started. Is there enough memory? In a program of your own, call "
-            'batchlinks below `if __name__ == "__main__":`.'
+            "The processes for ",
+            Setting("workers"),
+            " could not be started. Is there enough memory? In a program of your own, call "
+            'batchlinks below `if __name__ == "__main__":`.',
         ) from None
 
 
@@ -572,7 +574,7 @@ def _require_certificates() -> None:
         found = Security().get_connection_args("client")["ssl_context"] is not None
     except OSError as error:
         raise SettingsError(
-            f"The certificates for --cluster cannot be read ({error.strerror or 'no certificates'})."
+            "The certificates for ", Setting("cluster"), f" cannot be read ({error.strerror or 'no certificates'})."
         ) from None
     if not found:
         raise SettingsError(

@@ -6,7 +6,7 @@ marked is no question.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.advice import Part, Setting
 from batchlinks.columns.header_words import LEXICON, Sense, fold, senses_of, words_of
 from batchlinks.columns.id_column import IdColumnUndecided, callable_names, column_called
 from batchlinks.errors import RosterError, SettingsError
@@ -55,7 +56,7 @@ class CautionsUndecided(RosterError):
     """Nobody has said whether marked patients are to be left out."""
 
     def __init__(self, cautions: Sequence[Caution]) -> None:
-        super().__init__(" ".join(map(question, cautions)) + _how_to_answer(cautions))
+        super().__init__(" ".join(map(question, cautions)), *_how_to_answer(cautions))
         self.cautions = tuple(cautions)
 
 
@@ -65,10 +66,13 @@ def question(caution: Caution) -> str:
     return f"The column “{caution.name}” says in {rows} that {caution.reason.value}."
 
 
-def _how_to_answer(cautions: Sequence[Caution]) -> str:
-    heed, ignore = (" ".join(f'--{option} "{caution.name}"' for caution in cautions) for option in ("heed", "ignore"))
+def _how_to_answer(cautions: Sequence[Caution]) -> Iterator[Part]:
     them = "them" if sum(caution.rows for caution in cautions) > 1 else "this patient"
-    return f" To leave {them} out: {heed}. If that is not what the column means: {ignore}."
+    for option, when in (("heed", f"To leave {them} out"), ("ignore", "If that is not what the column means")):
+        yield f" {when}:"
+        for caution in cautions:
+            yield from (" ", Setting(option), f' "{caution.name}"')
+        yield "."
 
 
 def find_cautions(
@@ -83,7 +87,7 @@ def find_cautions(
     ignored = {at for name in ignore if (at := column_called(table.headers, name)) is not None}
     if both := heeded.keys() & ignored:
         name = callable_names(table.headers, sorted(both))[0]
-        raise SettingsError(f"--heed and --ignore both name {name}. Give one of them.")
+        raise SettingsError(Setting("heed"), " and ", Setting("ignore"), f" both name {name}. Give one of them.")
     found = [
         caution
         for at in range(len(table.headers))
@@ -96,11 +100,14 @@ def _position(table: "Table", name: str) -> int:
     try:
         at = column_called(table.headers, name)
     except IdColumnUndecided as error:
-        raise SettingsError("--heed fits several columns of the list. Name one by its letter: column C.") from error
+        raise SettingsError(
+            Setting("heed"), " fits several columns of the list. Name one by its letter: column C."
+        ) from error
     if at is None:
         raise SettingsError(
-            "--heed names a column that the list does not have, so patients who are to be left out might not be. "
-            "Correct the name, or leave it out."
+            Setting("heed"),
+            " names a column that the list does not have, so patients who are to be left out might not be. Correct the name, "
+            "or leave it out.",
         )
     return at
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from batchlinks.advice import Advice, Do, Part, Setting
 from batchlinks.columns.evidence import (
     FRAIL,
     Candidate,
@@ -45,8 +46,8 @@ class IdColumn:
 class IdColumnUndecided(RosterError):
     """Nobody but the user can say which column it is. The message holds nothing that could be a patient's."""
 
-    def __init__(self, message: str, candidates: tuple[int, ...], names: tuple[str, ...]) -> None:
-        super().__init__(message)
+    def __init__(self, *parts: Part, candidates: tuple[int, ...], names: tuple[str, ...]) -> None:
+        super().__init__(*parts)
         self.candidates = candidates
         """Positions of the columns that could be it, the most likely first; may be empty."""
         self.names = names
@@ -57,10 +58,7 @@ class IdColumnUnsuitable(SettingsError):
     """The named column, or one of those to be joined, holds what no patient ID is."""
 
     def __init__(self, name: str, content: Content) -> None:
-        super().__init__(
-            f"{name} holds {content.value}, not patient IDs. Name another column with --id-column. If it is the right "
-            "one, add --any-column."
-        )
+        super().__init__(f"{name} holds {content.value}, not patient IDs. ", Advice(Do.CHOOSE_OTHER_COLUMN))
         self.name = name
         """As it may stand in a message: the header, or a letter where that may be a person's."""
         self.content = content
@@ -114,11 +112,11 @@ def _named(table: "Table", wanted: str) -> IdColumn:
         parts = tuple(column_called(headers, part) for part in wanted.split("+"))
         known = tuple(part for part in parts if part is not None)
         if len(known) == len(parts) > len(set(known)):
-            raise SettingsError("--id-column joins a column with itself. Name two different columns.")
+            raise SettingsError(Setting("id_column"), " joins a column with itself. Name two different columns.")
         if len(known) == len(parts):
             names = display_names(headers)
             return IdColumn(known, "+".join(names[part] for part in known))
-    raise SettingsError(_not_there(headers, wanted))
+    raise SettingsError(*_not_there(headers, wanted))
 
 
 def column_called(headers: Sequence[str], wanted: str) -> int | None:
@@ -161,20 +159,24 @@ def _column_lettered(headers: Sequence[str], wanted: str) -> int | None:
     return at - 1 if 1 <= at <= len(headers) else None
 
 
-def _not_there(headers: Sequence[str], wanted: str) -> str:
+def _not_there(headers: Sequence[str], wanted: str) -> Iterator[Part]:
+    """What is wrong with a name that fits no column."""
     if not any(headers):
         last = column_letters(len(headers) - 1) if headers else "A"
-        return (
-            f"the list has no header row, so --id-column takes a column letter (A to {last}) or number "
-            f"(1 to {len(headers)}); what was given is neither."
-        )
+        yield "the list has no header row, so "
+        yield Setting("id_column")
+        yield f" takes a column letter (A to {last}) or number (1 to {len(headers)}); what was given is neither."
+        return
+    yield "no column is called what "
+    yield Setting("id_column")
     shown = {key(header): header for header in headers if is_plain(header)}
     near = difflib.get_close_matches(key(wanted), list(shown), n=3, cutoff=0.5)
     there = [shown[name] for name in near] or list(shown.values())[:_HEADERS_SHOWN]
     if not there:
-        return "no column is called what --id-column says. Check the header row (--header-row)."
+        yield from (" says. Check the header row (", Setting("header_row"), ").")
+        return
     what = "The nearest" if near else "Among the columns"
-    return f"no column is called what --id-column says. {what}: {_list([f'`{name}`' for name in there])}."
+    yield f" says. {what}: {_list([f'`{name}`' for name in there])}."
 
 
 # --- the column that is found ---------------------------------------------------------------------------------
@@ -359,9 +361,10 @@ def _undecided(
     if example is not None:
         how = f', for example --id-column "{callable_names(headers, [example])[0]}"'
     return IdColumnUndecided(
-        f"can't tell which column holds the patient ID: {what}.{there} Name it with --id-column{how}.",
-        tuple(candidates),
-        callable_names(headers, candidates),
+        f"can't tell which column holds the patient ID: {what}.{there} ",
+        Advice(Do.CHOOSE_ID_COLUMN, example=how),
+        candidates=tuple(candidates),
+        names=callable_names(headers, candidates),
     )
 
 

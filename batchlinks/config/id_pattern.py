@@ -12,11 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.advice import Part, Setting
 from batchlinks.errors import SettingsError
 
 LONGEST = 500
 """Characters of a pattern at most."""
 
+_ITS_NAME = Setting("id_pattern")
 _MOST_REPEATS = 128  # an ID has no more characters
 _LARGEST = 500  # with all counts written out; `[A-Z]{2,4}-?\d{6,10}` has 15
 _SIZE_OF_A_PROPERTY = 50  # `\pL` is hundreds of ranges
@@ -29,26 +31,27 @@ _BRACE = re.compile(r"\{(?:(\d{1,9})(?:,(\d{0,9}))?\})?")
 class IdPattern:
     """A regular expression that an ID must match from its first character to its last."""
 
-    def __init__(self, text: str, option: str = "--id-pattern") -> None:
+    def __init__(self, text: str, option: Part = _ITS_NAME) -> None:
         """Raises SettingsError, naming `option`, for a text that is no such expression."""
         if len(text) > LONGEST:
-            raise SettingsError(f"{option} is too long: it has {len(text):,} characters, and {LONGEST} is the most.")
+            raise SettingsError(option, f" is too long: it has {len(text):,} characters, and {LONGEST} is the most.")
         parts = _PART.findall(text)
         bare = "".join(part for part in parts if part[0] not in "[\\")
         if _GOES_BACK.search(bare) or any(map(_ESCAPES_OF_PYTHON.fullmatch, parts)):
-            raise SettingsError(_unsupported(option))
+            raise SettingsError(option, _UNSUPPORTED)
         if not all(map(_is_count, _BRACE.finditer(bare))):
             raise SettingsError(
-                f"{option}: a count in braces is {{8}}, {{6,8}} or {{6,}}, and at most {_MOST_REPEATS}, since no ID is longer."
+                option,
+                f": a count in braces is {{8}}, {{6,8}} or {{6,}}, and at most {_MOST_REPEATS}, since no ID is longer.",
             )
         if _size(parts) > _LARGEST or "\0" in text:
-            raise SettingsError(_not_understood(option))
+            raise SettingsError(option, _NOT_UNDERSTOOD)
         self._whole = rf"\A(?:{text})\z"
         try:
             _search([""], text)  # by itself: with what stands around it, `a)|(b` would be an expression
             _search([""], self._whole)
         except (pa.ArrowInvalid, UnicodeEncodeError):
-            raise SettingsError(_not_understood(option)) from None
+            raise SettingsError(option, _NOT_UNDERSTOOD) from None
 
     def mask(self, ids: pa.Array) -> npt.NDArray[np.bool_]:
         """Which of these match; ids of type string without nulls."""
@@ -95,12 +98,8 @@ def _size(parts: Iterable[str]) -> int:
     return sum(groups)
 
 
-def _not_understood(option: str) -> str:
-    return f"{option} is not a regular expression (RE2 syntax, as in MRN-[0-9]{{6}}), or describes too much."
-
-
-def _unsupported(option: str) -> str:
-    return (
-        f"{option} uses what is not supported here: lookahead, lookbehind, a reference to an earlier group, an atomic group, "
-        "a condition, a comment, or \\Z. Describe the whole ID without them, as in MRN-[0-9]{6}."
-    )
+_NOT_UNDERSTOOD = " is not a regular expression (RE2 syntax, as in MRN-[0-9]{6}), or describes too much."
+_UNSUPPORTED = (
+    " uses what is not supported here: lookahead, lookbehind, a reference to an earlier group, an atomic group, a condition, a "
+    "comment, or \\Z. Describe the whole ID without them, as in MRN-[0-9]{6}."
+)

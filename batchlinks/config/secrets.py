@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchlinks.advice import Advice, Do, Setting, Variable
 from batchlinks.config.passwords import objection_to
 from batchlinks.config.small_files import read_small_file
 from batchlinks.errors import SettingsError
@@ -58,12 +59,10 @@ def read_result_password(environment: Mapping[str, str] = os.environ) -> str:
     """What results are encrypted with. Raises SettingsError where there is nothing, or what somebody would guess."""
     password = read_secret(RESULT_PASSWORD, environment)
     if not password:
-        raise SettingsError(
-            f"--protect needs a password: set {RESULT_PASSWORD} (or the same with _FILE, or keep it in the system's keyring)."
-        )
+        raise SettingsError(Setting("protect"), " needs a password: ", Advice(Do.GIVE_RESULT_PASSWORD))
     objection = objection_to(password)
     if objection:
-        raise SettingsError(f"The password in {RESULT_PASSWORD} will not do: {objection}.")
+        raise SettingsError("The password in ", Variable(RESULT_PASSWORD), f" will not do: {objection}.")
     return password
 
 
@@ -76,13 +75,17 @@ def read_secret(name: str, environment: Mapping[str, str] = os.environ, *, in_ke
             content = read_small_file(Path(path), _LARGEST_SECRET, wait_for_pipe_s=_PATIENCE_S)
             value = content.decode("utf-8").strip()
         except OSError as error:
-            raise SettingsError(f"The file that {name}_FILE names cannot be read ({error.strerror}).") from error
+            raise _file_error(name, f"cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
-            raise SettingsError(f"The file that {name}_FILE names cannot be read.") from error
+            raise _file_error(name, "cannot be read") from error
         if not value:
-            raise SettingsError(f"The file that {name}_FILE names is empty.")
+            raise _file_error(name, "is empty")
         return value
     return _from_keyring(name) if in_keyring else ""
+
+
+def _file_error(name: str, what: str) -> SettingsError:
+    return SettingsError("The file that ", Variable(f"{name}_FILE"), f" names {what}.")
 
 
 def _from_keyring(name: str) -> str:

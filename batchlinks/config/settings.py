@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+from batchlinks.advice import Part, Setting
 from batchlinks.config.settings_file import read_settings_file
 from batchlinks.errors import SettingsError
 
@@ -323,15 +324,19 @@ def check_settings(settings: RunSettings) -> None:
     check_values(settings)
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
-            raise SettingsError(f"{flag(one)} and {flag(other)} contradict each other. Give one of them.")
+            raise SettingsError(Setting(one), " and ", Setting(other), " contradict each other. Give one of them.")
     for name in ("output_dir", "exclude", "ledger"):
         if _ADDRESS.match(str(getattr(settings, name))):
-            raise SettingsError(f"{flag(name)} takes a path of this computer. Only ROSTER may be an address.")
+            raise SettingsError(Setting(name), " takes a path of this computer. Only ROSTER may be an address.")
     if settings.no_ledger and settings.only_new:
-        raise SettingsError("--only-new needs the ledger, and --no-ledger runs without it. Give one of them.")
+        raise SettingsError(
+            Setting("only_new"), " needs the ledger, and ", Setting("no_ledger"), " runs without it. Give one of them."
+        )
     for name in ("protect", "clickable"):
         if getattr(settings, name) and settings.format == "csv":
-            raise SettingsError(f"{flag(name)} is for workbooks, and --format csv writes none. Leave out one of them.")
+            raise SettingsError(
+                Setting(name), " is for workbooks, and ", Setting("format"), " csv writes none. Leave out one of them."
+            )
     if settings.cluster is not None:
         _check_cluster(settings.cluster)
 
@@ -365,14 +370,14 @@ def _check_value(name: str, option: Option, kind: type, value: Any) -> None:
     right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     right = right and (kind is not tuple or all(isinstance(each, str) for each in value))
     if not right or (option.choices and value not in option.choices):
-        raise SettingsError(f"{flag(name)} takes {'true or false' if kind is bool else option.takes}.")
+        raise SettingsError(Setting(name), f" takes {'true or false' if kind is bool else option.takes}.")
     if kind in (int, float):
-        _check_number(flag(name), option, value)
+        _check_number(name, option, value)
     elif kind is Path:
-        check_path(flag(name), value)
+        check_path(Setting(name), value)
     elif kind in (str, tuple):
         for text in (value,) if kind is str else value:
-            check_text(flag(name), text, option.longest)
+            check_text(Setting(name), text, option.longest)
 
 
 def _check_number(name: str, option: Option, number: float) -> None:
@@ -380,19 +385,19 @@ def _check_number(name: str, option: Option, number: float) -> None:
     inside = inside and (option.minimum is None or number >= option.minimum)
     inside = inside and (option.maximum is None or number <= option.maximum)
     if not (inside and (option.above is None or number > option.above)):
-        raise SettingsError(f"{name} takes {option.takes}.")
+        raise SettingsError(Setting(name), f" takes {option.takes}.")
     if option.highest is not None and number > option.highest:
-        raise SettingsError(f"{name} takes at most {option.highest:,}.")
+        raise SettingsError(Setting(name), f" takes at most {option.highest:,}.")
     if option.lowest is not None and number < option.lowest:
-        raise SettingsError(f"{name} takes at least {option.lowest:g}.")
+        raise SettingsError(Setting(name), f" takes at least {option.lowest:g}.")
 
 
-def check_text(what: str, text: str, longest: int) -> None:
+def check_text(what: Part, text: str, longest: int) -> None:
     """Raise SettingsError for a text that no name, header or address can be; `what` says whose it is."""
     if len(text) > longest:
-        raise SettingsError(f"{what} is too long: it has {len(text):,} characters, and {longest:,} is the most.")
+        raise SettingsError(what, f" is too long: it has {len(text):,} characters, and {longest:,} is the most.")
     if _NO_TEXT.search(text):
-        raise SettingsError(f"{what} has a character in it that no text has, such as a NUL or half of an emoji.")
+        raise SettingsError(what, " has a character in it that no text has, such as a NUL or half of an emoji.")
 
 
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -400,16 +405,16 @@ _LONGEST_PATH = 4_000
 _LONGEST_NAME = 255
 
 
-def check_path(what: str, path: Path) -> None:
+def check_path(what: Part, path: Path) -> None:
     """Raise SettingsError for a path that no file can have; `what` says whose it is. One that is no UTF-8 is right."""
     try:
         names = [os.fsencode(part) for part in path.parts]
     except UnicodeEncodeError:
         names = [b"\0"]
     if any(b"\0" in name for name in names):
-        raise SettingsError(f"{what} has a character in it that no path has, such as a NUL.")
+        raise SettingsError(what, " has a character in it that no path has, such as a NUL.")
     if len(str(path)) > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in names):
-        raise SettingsError(f"{what} is too long for the path of a file.")
+        raise SettingsError(what, " is too long for the path of a file.")
 
 
 # --- batchlinks.toml ------------------------------------------------------------------------------------------
@@ -560,7 +565,9 @@ def choose_project(settings: RunSettings, config: Config, environment: Mapping[s
         return project_id
     if settings.project not in config.projects:
         names = ", ".join(sorted(config.projects)) or "none"
-        raise SettingsError(f"No [[project]] in {CONFIG_NAME} has the name that --project gives. There is: {names}.")
+        raise SettingsError(
+            f"No [[project]] in {CONFIG_NAME} has the name that ", Setting("project"), f" gives. There is: {names}."
+        )
     return config.projects[settings.project]
 
 
@@ -584,11 +591,12 @@ def _check_cluster(address: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise SettingsError("--cluster takes the address of a Dask scheduler, such as tls://scheduler:8786.")
+        raise SettingsError(Setting("cluster"), " takes the address of a Dask scheduler, such as tls://scheduler:8786.")
     if not stays_private(address):
         raise SettingsError(
-            "--cluster begins with tcp://, so patient IDs and the token would travel in clear. Use tls:// (tcp:// is for "
-            "a scheduler on this computer only)."
+            Setting("cluster"),
+            " begins with tcp://, so patient IDs and the token would travel in clear. Use tls:// (tcp:// is for a scheduler on "
+            "this computer only).",
         )
 
 

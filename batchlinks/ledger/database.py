@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from batchlinks.advice import Advice, Do, Part, Setting
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger import schema
 from batchlinks.ledger.file_system import network_share
@@ -70,9 +71,9 @@ def _check_is_ledger(connection: sqlite3.Connection, path: Path | None) -> None:
     )
     connection.commit()
     if application != schema.APPLICATION_ID and (tables or application or version):
-        raise SettingsError(f"The file {path} is not a ledger. Give another place with --ledger.")
+        raise SettingsError(f"The file {path} is not a ledger. Give another place with ", Setting("ledger"), ".")
     if version < 0:
-        raise SettingsError(damaged(path))
+        raise SettingsError(*damaged(path))
     if version > schema.VERSION:
         raise SettingsError(f"The ledger {path} was made by a newer batchlinks. Update batchlinks.")
 
@@ -126,7 +127,7 @@ def _tell_journal_mode(path: Path, mode: str, share: str | None) -> None:
 
 def _check_is_sound(connection: sqlite3.Connection, path: Path | None) -> None:
     if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-        raise SettingsError(damaged(path))
+        raise SettingsError(*damaged(path))
 
 
 def _check_indexes(connection: sqlite3.Connection, path: Path | None) -> None:
@@ -136,14 +137,14 @@ def _check_indexes(connection: sqlite3.Connection, path: Path | None) -> None:
     """
     for table in ("project", "run"):
         if connection.execute(f"PRAGMA integrity_check({table})").fetchone()[0] != "ok":
-            raise SettingsError(damaged(path))
+            raise SettingsError(*damaged(path))
 
 
 def _check_projects(connection: sqlite3.Connection, path: Path | None) -> None:
     """A project whose name is damaged would be taken for a new one, and all its links asked for again."""
     for *fields, value in connection.execute("SELECT number, api, project_id, check_value FROM project"):
         if value is not None and value != schema.check_value(*fields):
-            raise SettingsError(damaged(path))
+            raise SettingsError(*damaged(path))
 
 
 def leave_no_trace(connection: sqlite3.Connection, *, tidy: bool = False) -> None:
@@ -160,27 +161,26 @@ def leave_no_trace(connection: sqlite3.Connection, *, tidy: bool = False) -> Non
 
 # --- complaints -----------------------------------------------------------------------------------------------
 
-_RESTORE = (
-    "Restore it from a backup, or give another place with --ledger; links recorded in it would be asked for again."
-)
-_ELSEWHERE = "Mend that, or give another place with --ledger."
+_RESTORE = Advice(Do.MEND_LEDGER)
+_ELSEWHERE = Advice(Do.CHANGE_LEDGER)
+_DAMAGED: tuple[Part, ...] = ("it is damaged, or no ledger. ", _RESTORE)
 
-_REASONS = {
-    sqlite3.SQLITE_BUSY: "another program keeps it locked. Try again when that is done.",
-    sqlite3.SQLITE_LOCKED: "another program keeps it locked. Try again when that is done.",
-    sqlite3.SQLITE_FULL: "the disk is full. Free some disk space, then try again.",
-    sqlite3.SQLITE_READONLY: f"it or its folder is read-only. {_ELSEWHERE}",
-    sqlite3.SQLITE_PERM: f"it or its folder is read-only. {_ELSEWHERE}",
-    sqlite3.SQLITE_CANTOPEN: f"the file, or one beside it, cannot be opened or made. {_ELSEWHERE}",
-    sqlite3.SQLITE_IOERR: f"the disk cannot be read or written. {_ELSEWHERE}",
-    sqlite3.SQLITE_CORRUPT: f"it is damaged. {_RESTORE}",
-    sqlite3.SQLITE_NOTADB: f"it is damaged, or no ledger. {_RESTORE}",
+_REASONS: dict[int, tuple[Part, ...]] = {
+    sqlite3.SQLITE_BUSY: ("another program keeps it locked. Try again when that is done.",),
+    sqlite3.SQLITE_LOCKED: ("another program keeps it locked. Try again when that is done.",),
+    sqlite3.SQLITE_FULL: ("the disk is full. Free some disk space, then try again.",),
+    sqlite3.SQLITE_READONLY: ("it or its folder is read-only. ", _ELSEWHERE),
+    sqlite3.SQLITE_PERM: ("it or its folder is read-only. ", _ELSEWHERE),
+    sqlite3.SQLITE_CANTOPEN: ("the file, or one beside it, cannot be opened or made. ", _ELSEWHERE),
+    sqlite3.SQLITE_IOERR: ("the disk cannot be read or written. ", _ELSEWHERE),
+    sqlite3.SQLITE_CORRUPT: ("it is damaged. ", _RESTORE),
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
 
 
-def damaged(path: Path | None) -> str:
-    """The sentence for a file, or a record in it, that does not hold any more what was written."""
-    return f"The ledger {path} cannot be used: it is damaged. {_RESTORE}"
+def damaged(path: Path | None) -> tuple[Part, ...]:
+    """What is said of a file, or a record in it, that does not hold any more what was written."""
+    return f"The ledger {path} cannot be used: it is damaged. ", _RESTORE
 
 
 @contextmanager
@@ -191,12 +191,12 @@ def explained(path: Path | None, kind: type[BatchlinksError] = SettingsError) ->
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         name = getattr(error, "sqlite_errorname", "") or "SQLITE_ERROR"
-        reason = _REASONS.get(code, f"it is damaged, or no ledger. {_RESTORE}")
-        raise kind(f"The ledger {path} cannot be used ({name}): {reason}") from error
+        reason = _REASONS.get(code, _DAMAGED)
+        raise kind(f"The ledger {path} cannot be used ({name}): ", *reason) from error
     except UnicodeDecodeError as error:  # text that is none any more
-        raise kind(damaged(path)) from error
+        raise kind(*damaged(path)) from error
     except OSError as error:
-        raise kind(f"The ledger {path} cannot be opened ({error.strerror}). {_ELSEWHERE}") from error
+        raise kind(f"The ledger {path} cannot be opened ({error.strerror}). ", _ELSEWHERE) from error
 
 
 def write_failed(path: Path | None, error: Exception) -> LedgerError:

@@ -280,7 +280,7 @@ class Ledger:
         try:
             return pa.Table.from_batches([_as_known(rows, start) for rows in batches], _KNOWN)
         except (pa.ArrowException, TypeError, ValueError) as error:  # another kind of value than was ever written, too
-            raise self._kind()(damaged(self._path)) from error
+            raise self._kind()(*damaged(self._path)) from error
 
     def _with_unsaved(self, known: pa.Table, external_ids: pa.Array) -> pa.Table:
         """Where the disk failed in mid-run, this run's results still hold what could not be recorded."""
@@ -309,7 +309,7 @@ class Ledger:
         if any(
             value != check_value(*fields) for *fields, value in rows
         ):  # of all: a damaged one may name another project
-            raise SettingsError(damaged(self._path))
+            raise SettingsError(*damaged(self._path))
         return frozenset(external_id for external_id, project, *_ in rows if project in (0, self._project))
 
     def known(self, texts: Collection[str]) -> set[str]:
@@ -399,7 +399,7 @@ class Ledger:
             try:
                 return read_naming(self._read, self._project)
             except ValueError as error:
-                raise self._kind()(damaged(self._path)) from error
+                raise self._kind()(*damaged(self._path)) from error
 
     def decide_naming(self, names: bool) -> None:
         """Record it, before any answer is. Once a link has named a patient, that stays."""

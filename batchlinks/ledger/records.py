@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from batchlinks.advice import Setting
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import damaged, explained, leave_no_trace, open_ledger
 from batchlinks.ledger.naming import note_acceptance
@@ -68,7 +69,9 @@ class Records:
 
     def __init__(self, path: Path, *, make: bool = False) -> None:
         if not make and not path.exists():
-            raise SettingsError(f"There is no ledger at {path}: no link was made yet, or it is elsewhere (--ledger).")
+            raise SettingsError(
+                f"There is no ledger at {path}: no link was made yet, or it is elsewhere (", Setting("ledger"), ")."
+            )
         self._path = path
         self._connection = open_ledger(path, examine=True)
 
@@ -116,7 +119,7 @@ class Records:
         for row in self._chosen(query, "link.project, external_id", project, external_ids):
             external_id, number, link, issued_at, value, issued_by, handed_out_at, handed_out_by = row
             if value is not None and value != check_value(number, external_id, link, issued_at):
-                raise SettingsError(damaged(self._path))
+                raise SettingsError(*damaged(self._path))
             yield Known(external_id, by_number[number], link, issued_at, issued_by, handed_out_at, handed_out_by)
 
     def withdrawals(
@@ -130,7 +133,7 @@ class Records:
         query = "SELECT external_id, project, withdrawn_at, check_value FROM withdrawal"
         rows = list(self._chosen(query, "external_id, project", project, external_ids, alike=alike))
         if any(value != check_value(*fields) for *fields, value in rows):
-            raise SettingsError(damaged(self._path))
+            raise SettingsError(*damaged(self._path))
         return [Withdrawal(external_id, by_number[number], at) for external_id, number, at, _ in rows]
 
     def alike(self, project: Project | None, external_ids: Collection[str]) -> list[str]:
@@ -171,7 +174,7 @@ class Records:
             try:
                 return note_acceptance(self._connection, project.number, accepted=accepted)
             except ValueError as error:
-                raise SettingsError(damaged(self._path)) from error
+                raise SettingsError(*damaged(self._path)) from error
 
     def count(
         self,

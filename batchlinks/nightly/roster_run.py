@@ -187,10 +187,8 @@ def _put_away(context: NightlyContext, claim: Claim, code: ExitCode) -> None:
 
 def log_outcome(outcome: RosterOutcome) -> None:
     say = logger().info if outcome.problem is None else logger().error
-    sentence = outcome.problem or outcome.in_words
-    named = sentence if sentence.startswith(outcome.name) else f"{outcome.name}: {sentence}"
     say(
-        f"{named}{f'. {outcome.renamed}' if outcome.renamed else ''}",
+        f"{outcome.name}: {outcome.problem or outcome.in_words}{f'. {outcome.renamed}' if outcome.renamed else ''}",
         table=outcome.table,
         roster=outcome.name,
         run_id=outcome.run_id,

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from functools import lru_cache
 
 from batchlinks.patients.identifier import is_placeholder
@@ -49,8 +50,15 @@ _MONTHS = {
 }
 
 
-BIRTH_DATES, FIRST_NAMES = "birth dates", "first names"
-"""In what people differ, in words for the error report."""
+class Difference(StrEnum):
+    """In what people differ. Formatted into a sentence it is words; in a file it is its value."""
+
+    BIRTH_DATES = "birth_dates"
+    FIRST_NAMES = "first_names"
+
+    def __format__(self, spec: str) -> str:
+        words = {Difference.BIRTH_DATES: "birth dates", Difference.FIRST_NAMES: "first names"}[self]
+        return format(words, spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,12 @@ class IdentityColumns:
         columns = (self.birth_date, self.first_name, self.last_name, self.full_name)
         return tuple(column for column in columns if column is not None)
 
-    def that_tell(self, difference: str) -> tuple[int, ...]:
+    def that_tell(self, difference: Difference) -> tuple[int, ...]:
         """Of those in which two rows differ, by what `Person.differs_from` says."""
-        told_by = {BIRTH_DATES: (self.birth_date,), FIRST_NAMES: (self.first_name, self.full_name)}[difference]
+        told_by = {
+            Difference.BIRTH_DATES: (self.birth_date,),
+            Difference.FIRST_NAMES: (self.first_name, self.full_name),
+        }[difference]
         return tuple(column for column in told_by if column is not None)
 
 
@@ -118,14 +129,14 @@ class Person:
     born: "Readings"
     born_text: str
 
-    def differs_from(self, other: "Person") -> str | None:
-        """In which respect the two are certainly not one person, in words for the error report; else None."""
+    def differs_from(self, other: "Person") -> Difference | None:
+        """In which respect the two are certainly not one person; else None."""
         if self.born_text and other.born_text and self.born_text != other.born_text:
             readable = any(self.born) and any(other.born)
             if not readable or not any(ours & theirs for ours, theirs in zip(self.born, other.born, strict=True)):
-                return BIRTH_DATES
+                return Difference.BIRTH_DATES
         if self.first and other.first and not _same_first(self.first, other.first):
-            return FIRST_NAMES
+            return Difference.FIRST_NAMES
         return None
 
     def says_the_same_as(self, other: "Person") -> bool:

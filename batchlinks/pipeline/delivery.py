@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.advice import Setting
 from batchlinks.arrow import frees_memory
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import ExitCode, SettingsError
@@ -45,8 +46,9 @@ def plan_output(roster: Roster, settings: RunSettings) -> OutputColumns:
     """Which columns staff get. Raises SettingsError where the settings and this roster do not go together."""
     if settings.protect and len(roster.table) > MAX_ROWS:  # a part would have to go to CSV, which cannot be protected
         raise SettingsError(
-            f"The list has {len(roster.table):,} rows, and a workbook that --protect can encrypt holds {MAX_ROWS:,}. "
-            "Split the list."
+            f"The list has {len(roster.table):,} rows, and a workbook that ",
+            Setting("protect"),
+            f" can encrypt holds {MAX_ROWS:,}. Split the list.",
         )
     return choose_output_columns(roster.table, roster.id_column, settings)
 

@@ -47,7 +47,7 @@ def open_source(roster: str | Source, settings: RunSettings) -> Source:
     if not is_address(roster):
         return Path(roster)
     if settings.output_dir is None:
-        raise SettingsError(NO_FOLDER)
+        raise SettingsError(*NO_FOLDER)
     from batchlinks.storage.opening import fetch
 
     address, content = fetch(roster, at_most=MAX_FILE_BYTES + 1)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.advice import Setting
 from batchlinks.arrow import frees_memory, positions_among
 from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import RunSettings
@@ -184,7 +185,11 @@ def require_cluster_installed(settings: RunSettings) -> None:
     """Raises SettingsError where what makes the calls is not installed: to be said before the roster is read."""
     if (settings.cluster or settings.workers) and importlib.util.find_spec("distributed") is None:
         raise SettingsError(
-            'batchlinks[cluster] is not installed, and --cluster and --workers need it: pip install "batchlinks[cluster]".'
+            "batchlinks[cluster] is not installed, and ",
+            Setting("cluster"),
+            " and ",
+            Setting("workers"),
+            ' need it: pip install "batchlinks[cluster]".',
         )
 
 

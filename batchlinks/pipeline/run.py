@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from batchlinks.advice import Advice, Do
 from batchlinks.config.paths import find_ledger
 from batchlinks.config.secrets import read_credentials
 from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
@@ -88,7 +89,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
 def _find_endpoint(settings: RunSettings, context: RunContext) -> Endpoint:
     project_id = choose_project(settings, context.config, context.environment)
     if not project_id:
-        raise SettingsError("No project: give --project-id, or set HEALTHEX_PROJECT_ID.")
+        raise SettingsError("No project: ", Advice(Do.GIVE_PROJECT))
     where = deployment(context.environment)
     return Endpoint(where.api_url, where.link_host, project_id)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.advice import Setting
 from batchlinks.arrow import combine_chunks, filter_rows
 from batchlinks.columns.header_words import is_plain, key
 from batchlinks.columns.id_column import IdColumn, column_letters, display_names
@@ -19,7 +20,7 @@ from batchlinks.columns.sensitive import social_security_columns
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import SettingsError
 from batchlinks.patients.identifier import read_id
-from batchlinks.patients.people import identity_columns
+from batchlinks.patients.people import Difference, identity_columns
 from batchlinks.results.split import check_split_column
 from batchlinks.results.text_columns import batches
 from batchlinks.results.xlsx.sheet import Sheet
@@ -78,7 +79,7 @@ def kept_for_staff(table: Table, column: IdColumn, settings: RunSettings) -> tup
 def _splitting(table: Table, column: IdColumn, wanted: str) -> int:
     position = _position(table, wanted)
     if position is None:
-        raise SettingsError(f"--split-by names no column of the list{_nearest(wanted, table.headers)}.")
+        raise SettingsError(Setting("split_by"), f" names no column of the list{_nearest(wanted, table.headers)}.")
     check_split_column(table, column, position)
     return position
 
@@ -115,11 +116,12 @@ def _named(table: Table, columns: str) -> tuple[int, ...]:
         position = _position(table, wanted)
         if position is None:
             raise SettingsError(
-                f"--columns: the {_ordinal(place)} name in it is no column of the list{_nearest(wanted, table.headers)}."
+                Setting("columns"),
+                f": the {_ordinal(place)} name in it is no column of the list{_nearest(wanted, table.headers)}.",
             )
         positions.append(position)
     if not positions:
-        raise SettingsError("--columns names no column.")
+        raise SettingsError(Setting("columns"), " names no column.")
     return tuple(positions)
 
 
@@ -325,7 +327,11 @@ def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[Refused]) ->
     for row, each in enumerate(refused):
         if each.code.action != Action.FIX or each.code is ErrorCode.WRONG_FIELD_COUNT:
             continue
-        also = identity.that_tell(str(each.gaps["difference"])) if each.code is ErrorCode.CONFLICTING_ID else ()
+        also = (
+            identity.that_tell(Difference(str(each.gaps["difference"])))
+            if each.code is ErrorCode.CONFLICTING_ID
+            else ()
+        )
         for index in (*column.parts, *also):
             marked[index][row] = True
     return marked

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.advice import Setting
 from batchlinks.columns.header_words import Sense, is_plain, senses_of, words_of
 from batchlinks.columns.id_column import IdColumn, column_letters, display_names
 from batchlinks.columns.meaning import Standing, id_meaning
@@ -104,7 +105,7 @@ def check_split_column(table: "Table", column: IdColumn, at: int) -> None:
         if fit
         else "No other column of this list would do for certain."
     )
-    raise SettingsError(f"--split-by: {called} {objection}. {instead}")
+    raise SettingsError(Setting("split_by"), f": {called} {objection}. {instead}")
 
 
 def _called(table: "Table", column: IdColumn, at: int) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, product
 
+from batchlinks.advice import Advice, Do, Setting
 from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.roster.header import (
@@ -95,7 +96,8 @@ def find_encoding(name: str, content: bytes, wanted: str | None) -> tuple[str, b
             " ".encode(wanted)
         except (LookupError, UnicodeError):
             raise SettingsError(
-                f"--encoding {wanted}: there is no such encoding. Common ones are utf-8, cp1252, latin-1, utf-16."
+                Setting("encoding"),
+                f" {wanted}: there is no such encoding. Common ones are utf-8, cp1252, latin-1, utf-16.",
             ) from None
         if marked and wanted in ("utf-8", "utf-16", "utf-16-le", "utf-16-be"):
             wanted = marked  # the mark itself is no text
@@ -120,8 +122,8 @@ def _check_text(name: str, content: bytes, encoding: str, *, errors: str = "stri
             chunk = decoder.decode(content[position : position + _CHUNK], position + _CHUNK >= len(content))
             if "\0" in chunk:
                 raise RosterError(
-                    f"{name} is not text that can be read. Export the patient list again as .xlsx or as CSV in "
-                    "UTF-8; if it is UTF-16, --encoding utf-16-le may help."
+                    f"{name} is not text that can be read. Export the patient list again as .xlsx or as CSV in UTF-8. ",
+                    Advice(Do.TRY_UTF_16),
                 )
             characters += len(chunk)
             control += len(_CONTROL.findall(chunk))
@@ -129,7 +131,9 @@ def _check_text(name: str, content: bytes, encoding: str, *, errors: str = "stri
         if errors_too:
             raise
         raise RosterError(
-            f"{name} is not in the encoding {encoding}. Leave out --encoding, or save the file as CSV UTF-8."
+            f"{name} is not in the encoding {encoding}. Leave out ",
+            Setting("encoding"),
+            ", or save the file as CSV UTF-8.",
         ) from None
     if control > _MAX_CONTROL * characters:
         raise RosterError(f"{name} is not text that can be read. Export the patient list again as .xlsx or .csv.")

@@ -24,7 +24,8 @@ FIELD_COLUMN = "error_field_{number}"
 _KEYS = frozenset(key(name) for name in (*ERROR_COLUMNS, *DUPLICATE_COLUMNS))
 _FIELD_KEY = re.compile(key("error_field_") + r"\d+")
 _LENGTHS_OF_OLD = re.compile(r"has ([0-9]{1,4}) digits, almost all others have ([0-9]{1,4}): it has probably lost")
-"""As versions 0.1 and 0.2 said it, which had no column for these numbers. What was written then does not change any more."""
+"""As versions 0.1 and 0.2 said it, which had no column for these numbers. It reads files of old versions, not sentences of
+this one: what was written then does not change any more, whatever the sentence is today."""
 
 
 def without_report_columns(table: Table) -> Table:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from batchlinks.advice import Advice, Do, Setting
 from batchlinks.columns.header_words import key
 from batchlinks.errors import RosterError, SettingsError
 
@@ -97,18 +98,21 @@ class NoHeader(Exception):
 def no_header(name: str, sheet: str | None) -> RosterError:
     """For a table whose first rows look like patients."""
     where = f"{name}, sheet '{sheet}'" if sheet else name
-    return RosterError(
-        f"{where}: no row of column headers was found above the patients. If there is one, name its row with "
-        "--header-row; if the list has none, use --header-row 0 and --id-column with the column's letter (A)."
-    )
+    return RosterError(f"{where}: no row of column headers was found above the patients. ", Advice(Do.NAME_HEADER))
 
 
 def no_table(name: str) -> RosterError:
     """For a file in which no table was found."""
     return RosterError(
         f"{name}: no table was found, that is, no row of column headers with patients below it in the first "
-        f"{PREVIEW_ROWS} rows. Name the row of the headers with --header-row."
+        f"{PREVIEW_ROWS} rows. ",
+        Advice(Do.NAME_HEADER_ROW),
     )
+
+
+def nothing_in_row(header_row: int) -> SettingsError:
+    """For a row that was named as that of the headers, and is blank or beyond the end."""
+    return SettingsError(Setting("header_row"), f" {header_row}: there is nothing in row {header_row}.")
 
 
 def start_at_row(rows: Sequence[PreviewRow], header_row: int) -> Start:
@@ -117,7 +121,7 @@ def start_at_row(rows: Sequence[PreviewRow], header_row: int) -> Start:
         return Start(0, ("",) * max((len(row.cells) for row in rows), default=0))
     named = next((row for row in rows if row.number == header_row), None)
     if named is None or not _filled(named):
-        raise SettingsError(f"--header-row {header_row}: there is nothing in row {header_row}.")
+        raise nothing_in_row(header_row)
     return _start_at(named)
 
 

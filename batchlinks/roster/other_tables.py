@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.advice import Advice, Do, Part
 from batchlinks.arrow import combine_chunks
 from batchlinks.columns.header_words import Sense, is_plain, key, senses_of
 from batchlinks.columns.id_column import possible_id_headers
@@ -42,8 +43,8 @@ Mask = npt.NDArray[np.bool_]
 class TablesUndecided(RosterError):
     """A sheet with several tables, of which nobody but the user can say which is meant."""
 
-    def __init__(self, message: str, header_rows: Sequence[int]) -> None:
-        super().__init__(message)
+    def __init__(self, *parts: Part, header_rows: Sequence[int]) -> None:
+        super().__init__(*parts)
         self.header_rows = tuple(header_rows)
         """Numbers of the rows that could be the headers."""
 
@@ -285,10 +286,9 @@ def _ask_if_many(table: Table, strangers: Mask, titles: Mask, above: int, others
     place = " or ".join(part for part in ("above them" if is_above else "", second) if part)
     raise TablesUndecided(
         f"{where}: the column headers are in row {table.header_row}, but {len(numbers):,} of {rows:,} rows are {place} "
-        f"(the first is row {numbers[0]}). There seem to be several tables. Put each into a sheet or file of its own, with its "
-        f"headers above it; or name the right headers with --header-row {table.header_row}, and the other rows are left out "
-        "and listed in the error report.",
-        [table.header_row, *(int(table.row_numbers[section.position]) for section in others)],
+        f"(the first is row {numbers[0]}). There seem to be several tables. ",
+        Advice(Do.SPLIT_TABLES, table.header_row),
+        header_rows=[table.header_row, *(int(table.row_numbers[section.position]) for section in others)],
     )
 
 

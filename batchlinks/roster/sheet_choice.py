@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from batchlinks.advice import Advice, Do, Part
+from batchlinks.advice import Advice, Do, Part, Setting
 from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.roster.header import (
@@ -14,6 +14,7 @@ from batchlinks.roster.header import (
     holds_column,
     no_header,
     no_table,
+    nothing_in_row,
     start_at_row,
 )
 from batchlinks.roster.source import ReadOptions
@@ -54,7 +55,7 @@ def named_sheet(name: str, sheets: Sequence[str], wanted: str) -> str:
             return sheet
     same = [sheet for sheet in sheets if sheet.strip().casefold() == wanted.strip().casefold()]
     if len(same) != 1:
-        raise SettingsError(f"--sheet: {name} has no sheet of that name. Its sheets are {_quoted(sheets)}.")
+        raise SettingsError(Setting("sheet"), f": {name} has no sheet of that name. Its sheets are {_quoted(sheets)}.")
     return same[0]
 
 
@@ -86,7 +87,7 @@ def choose_sheet(name: str, tables: Sequence[SheetTable], options: ReadOptions) 
             "list again."
         )
     if not candidates and options.header_row:
-        raise SettingsError(f"--header-row {options.header_row}: there is nothing in row {options.header_row}.")
+        raise nothing_in_row(options.header_row)
     if not candidates:
         raise no_table(name)
     if len(candidates) > 1:

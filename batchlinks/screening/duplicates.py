@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from batchlinks.patients.identifier import SEPARATORS
-from batchlinks.patients.people import IdentityColumns, Person, person
+from batchlinks.patients.people import Difference, IdentityColumns, Person, person
 from batchlinks.screening.frames import series, true
 from batchlinks.screening.result import Mask, Positions
 from batchlinks.table import Table
@@ -49,7 +49,7 @@ class Repeats:
     shared: Mask
     """Rows of an ID that stands for several people."""
 
-    conflicts: dict[int, str]
+    conflicts: dict[int, Difference]
     """Number of such an ID -> in what its people differ."""
 
     other_last_names: Positions
@@ -123,7 +123,7 @@ def _families(ids: "pd.Series[str]", groups: Numbers, families: Numbers) -> Numb
 
 def _compare_people(
     table: Table, columns: IdentityColumns, positions: Positions, firsts: Positions, groups: Numbers
-) -> tuple[dict[int, str], Positions]:
+) -> tuple[dict[int, Difference], Positions]:
     """Group number -> in what its people differ; and the positions of duplicates with another last name."""
     if not columns or not (firsts != positions).any():
         return {}, positions[:0]
@@ -132,7 +132,7 @@ def _compare_people(
         return {}, positions[:0]
     # A group's other rows say what its first one says.
     looked_at = differing | ((firsts == positions) & np.isin(groups, groups[differing]))
-    conflicts: dict[int, str] = {}
+    conflicts: dict[int, Difference] = {}
     other_names: list[int] = []
     rows = _typed(table, columns, positions, groups, looked_at)
     for group, members in groupby(rows, key=lambda row: row[0]):
@@ -173,7 +173,7 @@ def _typed(
         yield from zip(groups[these].tolist(), positions[these].tolist(), typed, strict=True)
 
 
-def _compare(members: Iterator[tuple[int, Person]]) -> tuple[str | None, list[int]]:
+def _compare(members: Iterator[tuple[int, Person]]) -> tuple[Difference | None, list[int]]:
     """In what the rows of one ID differ, None if they may be one person's; and the rows with another last name."""
     _, first = next(members)
     told = [first]  # stays short: what does not differ is said in few ways

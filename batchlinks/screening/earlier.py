@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.patients.identifier import clean
+from batchlinks.patients.people import Difference
 from batchlinks.row_codes import Action, ErrorCode, WarningCode
 from batchlinks.screening.result import Screened
 from batchlinks.table import EarlierVerdict, ListProfile, Table
@@ -119,8 +120,10 @@ def _refuse_again(screened: Screened, position: int, verdict: EarlierVerdict) ->
         gaps.setdefault("found", len(screened.ids[position].as_py()))
         gaps.setdefault("expected", verdict.profile.usual_length or "more")
     try:
+        if code is ErrorCode.CONFLICTING_ID:
+            gaps["difference"] = Difference(str(gaps["difference"]))
         code.message(**gaps)
-    except (KeyError, IndexError):  # somebody has changed the column that only programs read
+    except (KeyError, IndexError, ValueError):  # somebody has changed the column that only programs read
         return
     screened.refuse(position, code, **gaps)
 

@@ -49,7 +49,7 @@ HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AccessPolicy:
     """Whom the server lets in."""
 
     token: str | None
@@ -91,10 +91,10 @@ Refuse = Callable[[Request, int, str], Response]
 class Guard:
     """The ASGI application that stands in front of another."""
 
-    def __init__(self, app: ASGIApp, door: Door, max_body: Callable[[Scope], int], refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, policy: AccessPolicy, max_body: Callable[[Scope], int], refuse: Refuse) -> None:
         """`max_body`: bytes that a request may bring; `refuse` makes the answers."""
         self._app = app
-        self._door = door
+        self._policy = policy
         self._max_body = max_body
         self._refuse = refuse
 
@@ -105,7 +105,7 @@ class Guard:
             return
         request = Request(scope)
         guarded = _with_headers(send)
-        if answer := self._turned_away(request):
+        if answer := self._deny(request):
             await answer(scope, receive, guarded)
             return
         limit = self._max_body(scope)
@@ -114,16 +114,16 @@ class Guard:
             return
         await _Bounded(self._app, limit, lambda: self._too_large(request))(scope, receive, guarded)
 
-    def _turned_away(self, request: Request) -> Response | None:
+    def _deny(self, request: Request) -> Response | None:
         """The answer to a request that comes no further; notes who it is in one that does."""
         if not self._is_our_host(request):
             return self._refuse(
-                request, HTTPStatus.BAD_REQUEST, "This server is not called so. Use the address that it was set up for."
+                request, HTTPStatus.BAD_REQUEST, "This isn't the address of this server. Use the full link IT gave you."
             )
         if not self._is_our_origin(request):
-            return self._refuse(request, HTTPStatus.FORBIDDEN, "Another website asked for this, so it was not done.")
-        if self._door.user_header is not None:
-            user = self._user_named_by_proxy(request, self._door.user_header)
+            return self._refuse(request, HTTPStatus.FORBIDDEN, "Another website asked for this, so we blocked it.")
+        if self._policy.user_header is not None:
+            user = self._user_named_by_proxy(request, self._policy.user_header)
             if user is None:
                 return self._refuse(request, HTTPStatus.UNAUTHORIZED, "You are not signed in.")
             request.state.user = user
@@ -134,7 +134,9 @@ class Guard:
         if self._has_token(request):
             return None
         return self._refuse(
-            request, HTTPStatus.UNAUTHORIZED, "Open the address that `batchlinks serve` has printed: it holds the key."
+            request,
+            HTTPStatus.UNAUTHORIZED,
+            "Use the full link IT gave you; it includes your access key. If it no longer works, ask IT for a new one.",
         )
 
     # --- host and origin --------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ class Guard:
     def _is_our_host(self, request: Request) -> bool:
         name = _host_name(request.headers.get("host", ""))
         arrived_at = str((request.scope.get("server") or ("", 0))[0])
-        own = {arrived_at, *self._door.host_names}
+        own = {arrived_at, *self._policy.host_names}
         if _is_loopback(arrived_at):
             own |= {"localhost", "127.0.0.1", "::1"}
         return name in own
@@ -153,27 +155,27 @@ class Guard:
             foreign = request.headers.get("sec-fetch-site") == "cross-site"
             return not foreign or request.method in _SAFE_METHODS
         host = request.headers.get("host", "")
-        schemes = ("http", "https") if self._door.behind_proxy else (request.url.scheme,)
-        return origin in {self._door.public_origin, *(f"{scheme}://{host}" for scheme in schemes)}
+        schemes = ("http", "https") if self._policy.behind_proxy else (request.url.scheme,)
+        return origin in {self._policy.public_origin, *(f"{scheme}://{host}" for scheme in schemes)}
 
     # --- token and user ---------------------------------------------------------------------------------------
 
     def _has_token(self, request: Request) -> bool:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._door.is_token(bearer.strip())
-        return self._door.is_session(request.cookies.get(self._cookie(request), ""))
+            return self._policy.is_token(bearer.strip())
+        return self._policy.is_session(request.cookies.get(self._cookie(request), ""))
 
     def _with_token(self, request: Request) -> Response:
         """The token leaves the address bar, the history and what a browser tells others; a cookie takes its place."""
-        if request.method not in ("GET", "HEAD") or not self._door.is_token(request.query_params["token"]):
-            return self._refuse(request, HTTPStatus.UNAUTHORIZED, "This address has lapsed or was not copied in full.")
+        if request.method not in ("GET", "HEAD") or not self._policy.is_token(request.query_params["token"]):
+            return self._refuse(request, HTTPStatus.UNAUTHORIZED, "This link has expired or wasn't copied completely.")
         others = [(name, value) for name, value in request.query_params.multi_items() if name != "token"]
         path = re.sub("^/+", "/", request.url.path)
         answer = RedirectResponse(f"{path}?{urlencode(others)}" if others else path, HTTPStatus.SEE_OTHER)
         answer.set_cookie(
             self._cookie(request),
-            self._door.session,
+            self._policy.session,
             httponly=True,
             samesite="strict",
             secure=self._is_secure(request),
@@ -188,8 +190,8 @@ class Guard:
         return f"batchlinks-{(request.scope.get('server') or ('', 0))[1]}"
 
     def _is_secure(self, request: Request) -> bool:
-        forwarded = self._door.behind_proxy and request.headers.get("x-forwarded-proto", "").lower() == "https"
-        return request.url.scheme == "https" or forwarded or (self._door.public_origin or "").startswith("https:")
+        forwarded = self._policy.behind_proxy and request.headers.get("x-forwarded-proto", "").lower() == "https"
+        return request.url.scheme == "https" or forwarded or (self._policy.public_origin or "").startswith("https:")
 
     def _user_named_by_proxy(self, request: Request, header: str) -> str | None:
         """From a trusted address only, and only where one name is given: a second may be the sender's own."""
@@ -207,14 +209,14 @@ class Guard:
         except ValueError:
             return False
         mapped = getattr(found, "ipv4_mapped", None)
-        return any((mapped or found) in network for network in self._door.trusted_proxies)
+        return any((mapped or found) in network for network in self._policy.trusted_proxies)
 
     def _too_large(self, request: Request) -> Response:
         megabytes = self._max_body(request.scope) // 1_000_000
         return self._refuse(
             request,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"The upload is larger than the {megabytes:,} MB that this server takes. Split the list, or ask IT.",
+            f"The upload is larger than {megabytes:,} MB, the limit of this server. Split the list, or ask IT.",
         )
 
 

@@ -25,9 +25,9 @@ from batchlinks.logs import logger
 from batchlinks.storage.private_files import make_folder
 from batchlinks.version import __version__
 from batchlinks.web import endpoints, pages
-from batchlinks.web.access import Door, Guard, own_names
+from batchlinks.web.access import AccessPolicy, Guard, own_names
 from batchlinks.web.refusals import explain, refusal
-from batchlinks.web.runs import Rules, Runs
+from batchlinks.web.runs import Runs, UploadRules
 from batchlinks.web.safety import networks, origin_of, tls
 
 TOKEN_VARIABLE = "BATCHLINKS_WEB_TOKEN"  # noqa: S105 the name of it
@@ -58,14 +58,14 @@ def application(runs: Runs, closing: Callable[[], bool]) -> FastAPI:
     return app
 
 
-def guarded(app: FastAPI, door: Door, max_upload_bytes: int) -> Guard:
+def guarded(app: FastAPI, policy: AccessPolicy, max_upload_bytes: int) -> Guard:
     """The whole application."""
 
     def max_body(scope: Scope) -> int:
         is_upload = scope["method"] == "POST" and scope["path"] == "/api/runs"
         return max_upload_bytes + _FORM_AROUND_A_FILE if is_upload else _LARGEST_JSON
 
-    return Guard(app, door, max_body, refusal)
+    return Guard(app, policy, max_body, refusal)
 
 
 def serve_until_interrupted(
@@ -83,13 +83,13 @@ def serve_until_interrupted(
     folder = data_folder(environment)
     _keep_temporary_files_private(folder)
     max_bytes = serving.max_upload * _MEGABYTE
-    runs = Runs(Rules(base, config, serving.keep_days, serving.runs_at_once, max_bytes, folder))
+    runs = Runs(UploadRules(base, config, serving.keep_days, serving.runs_at_once, max_bytes, folder))
     listener = _listener(serving.host, serving.port)
-    door = _door(serving, environment)
+    policy = _access_policy(serving, environment)
     address = _address(serving, listener)
 
-    server = _Server(_uvicorn_config(serving), lambda: say(_greeting(address, door)))
-    server.config.app = guarded(application(runs, lambda: server.should_exit), door, max_bytes)
+    server = _Server(_uvicorn_config(serving), lambda: say(_greeting(address, policy)))
+    server.config.app = guarded(application(runs, lambda: server.should_exit), policy, max_bytes)
 
     async def serve() -> None:
         async with runs.open():
@@ -148,10 +148,10 @@ def _uvicorn_config(serving: ServeSettings) -> uvicorn.Config:
     return config
 
 
-def _door(serving: ServeSettings, environment: Mapping[str, str]) -> Door:
+def _access_policy(serving: ServeSettings, environment: Mapping[str, str]) -> AccessPolicy:
     origin = origin_of(serving.public_url) if serving.public_url else None
     names = own_names(serving.host) | ({str(urlsplit(origin).hostname)} if origin else set())
-    return Door(
+    return AccessPolicy(
         token=_token(environment) if serving.user_header is None else None,
         user_header=serving.user_header,
         trusted_proxies=networks(serving.trusted_proxy),
@@ -168,13 +168,13 @@ def _token(environment: Mapping[str, str]) -> str:
     return fixed or secrets.token_urlsafe(32)
 
 
-def _greeting(address: str, door: Door) -> str:
+def _greeting(address: str, policy: AccessPolicy) -> str:
     """With the token in the address, also where it is fixed: whoever starts the server may read it, and opens the page."""
-    shown = door.public_origin or address
-    where = f" It listens on {address}/ behind the proxy." if door.public_origin else ""
-    if door.token is None:
+    shown = policy.public_origin or address
+    where = f" It listens on {address}/ behind the proxy." if policy.public_origin else ""
+    if policy.token is None:
         return f"The upload page is at {shown}/ for those whom the proxy signs in.{where} Ctrl-C ends it."
-    token = quote(door.token, safe="")
+    token = quote(policy.token, safe="")
     return f"The upload page is at {shown}/?token={token} (keep this address to yourself).{where} Ctrl-C ends it."
 
 

@@ -14,21 +14,27 @@ from starlette.responses import Response
 from batchlinks.web.fields import RunFields, from_form, given
 from batchlinks.web.runs import File, Run, Runs, TooLarge, Unusable
 from batchlinks.web.uploads import Upload
+from batchlinks.web.wording import Asks
 
 _LOOK_EVERY_S = 0.4
 _BREATHE_EVERY_S = 15.0
 _MOST_FIELDS = 100
 
 
-class Trouble(BaseModel):
+class ErrorBody(BaseModel):
     """Why something was not done."""
 
     detail: str = Field(description="One sentence for a person.")
 
 
-class UnusableList(Trouble):
+class UnusableBody(ErrorBody):
     """Why a list or a setting cannot be used."""
 
+    asks: Asks | None = Field(
+        None,
+        description="What would help: which `sheet`, which table (`header_row`), which column (`id_column` or `header_row`), "
+        "or a password; null where it has to be mended elsewhere.",
+    )
     sheets: list[str] | None = Field(None, description="Where several sheets could be the list: name one as `sheet`.")
 
 
@@ -43,7 +49,7 @@ def _answers(*codes: int) -> dict[int | str, dict[str, Any]]:
         422: "The list or a setting cannot be used.",
     }
     return {
-        code: {"model": UnusableList if code == 422 else Trouble, "description": meanings[code]}
+        code: {"model": UnusableBody if code == 422 else ErrorBody, "description": meanings[code]}
         for code in (400, 401, 403, *codes)
     }
 

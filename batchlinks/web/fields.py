@@ -1,7 +1,6 @@
 """What may be set for a run on the upload page: the options of `run`, but for those that are its server's own affair."""
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from batchlinks.config.settings import CONTRADICTIONS, RunSettings, check_settings, flag, option_of
-from batchlinks.errors import BatchlinksError, SettingsError
-from batchlinks.web.wording import PAGE, label
+from batchlinks.advice import Setting
+from batchlinks.config.settings import CONTRADICTIONS, RunSettings, check_settings, option_of
+from batchlinks.errors import SettingsError
 
 _THE_SERVERS_OWN = frozenset({"no_ledger", "ledger_keep_days", "share_with_group", "cluster", "workers"})
 """The ledger is everybody's, and without it a run could not be taken up again; whom files and calls are shared with is for IT
@@ -62,7 +61,7 @@ def from_form(texts: Mapping[str, str]) -> dict[str, Any]:
     try:
         return given(RunFields.model_validate({name: _of_form(name, text) for name, text in texts.items() if text}))
     except ValidationError as error:
-        raise SettingsError(sentence_of(error.errors())) from None
+        raise error_of(error.errors()) from None
 
 
 def _of_form(name: str, text: str) -> str | list[str]:
@@ -72,22 +71,24 @@ def _of_form(name: str, text: str) -> str | list[str]:
     return text
 
 
-def sentence_of(errors: Sequence[Any]) -> str:
+def error_of(complaints: Sequence[Any]) -> SettingsError:
     """The first of pydantic's complaints for a person; never the value that somebody gave."""
-    kind = str(errors[0]["type"])
-    name = next((part for part in reversed(errors[0]["loc"]) if isinstance(part, str) and part != "body"), "")
+    kind = str(complaints[0]["type"])
+    name = next((part for part in reversed(complaints[0]["loc"]) if isinstance(part, str) and part != "body"), "")
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(name, SETTABLE, n=1)
-        return f"There is no such field.{f' Did you mean {near[0]}?' if near else ''}"
+        return SettingsError(f"There is no such field.{f' Did you mean {near[0]}?' if near else ''}")
     if name not in SETTABLE:
-        name = next((part for part in errors[0]["loc"] if part in SETTABLE), "")
+        name = next((part for part in complaints[0]["loc"] if part in SETTABLE), "")
     if not name:
-        return (
+        return SettingsError(
             "What was sent cannot be understood: a JSON object with fields named like the options of `batchlinks run`."
         )
     if kind == "string_too_long":
-        return f"{flag(name)} is too long."
-    return f"{flag(name)} takes {'true or false' if SETTABLE[name] is bool else option_of(name).takes}."
+        return SettingsError(Setting(name), " is too long.")
+    return SettingsError(
+        Setting(name), f" takes {'true or false' if SETTABLE[name] is bool else option_of(name).takes}."
+    )
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,13 +112,3 @@ def effective(base: RunSettings, settings: Mapping[str, Any]) -> RunSettings:
     found = replace(base, **aside, **{**settings, **added})
     check_settings(found)
     return found
-
-
-def in_page_words(error: BatchlinksError) -> str:
-    """What an error says, for somebody who has no options."""
-    return re.sub(r"--([a-z][a-z-]*)", _label, error.said_at(PAGE))
-
-
-def _label(found: re.Match[str]) -> str:
-    name = found[1].replace("-", "_")
-    return label(name) if name in SETTABLE else found[0]

@@ -4,7 +4,6 @@ Both are as small for a million rows as for ten.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from batchlinks.advice import Advice
@@ -14,6 +13,7 @@ from batchlinks.results.reports import Refused
 from batchlinks.row_codes import WarningCode
 from batchlinks.screening.result import in_words
 from batchlinks.table import Table
+from batchlinks.web.check_result import Problem, SamplePreview
 from batchlinks.web.wording import PAGE
 
 _ROWS_SHOWN = 8
@@ -21,32 +21,6 @@ _ROWS_NAMED = 30
 _SENTENCES_SHOWN = 3
 _LONGEST_CELL = 60
 _COLUMNS_SHOWN = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One kind of reason for which rows get no link."""
-
-    code: str
-    action: str
-    count: int
-    sentences: list[str]
-    """What is wrong and what to do; a few, where rows of one kind differ in it."""
-
-    in_rows: str
-    """Which, as a spreadsheet numbers them: the first of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """The first rows as they were read, shortened, without Social Security numbers."""
-
-    row_numbers: list[int]
-    columns: list[int]
-    """Positions of those that are shown: not an empty one beside the table, and not the hundredth."""
-
-    rows: list[list[str | None]]
-    """A cell for each of these columns; None where it is held back."""
 
 
 def problems_of(refused: Sequence[Refused]) -> list[Problem]:
@@ -77,7 +51,7 @@ def _warning(code: WarningCode, count: int) -> str:
     return f"{code.sentence(count if code.concerns_rows else 0)}. {advice}".rstrip()
 
 
-def preview_of(table: Table, column: IdColumn | None) -> Preview:
+def preview_of(table: Table, column: IdColumn | None) -> SamplePreview:
     """The ID column is shown whatever it holds: it has to be looked at."""
     hidden = social_security_columns(table, except_for=column.parts if column else ())
     first = table.cells.slice(0, _ROWS_SHOWN)
@@ -88,7 +62,7 @@ def preview_of(table: Table, column: IdColumn | None) -> Preview:
         [None if at in hidden or row in table.misfits else cells[at][row] for at in shown]
         for row in range(first.num_rows)
     ]
-    return Preview(table.row_numbers[:_ROWS_SHOWN].tolist(), shown, rows)
+    return SamplePreview(table.row_numbers[:_ROWS_SHOWN].tolist(), shown, rows)
 
 
 def _shortened(text: str) -> str:

@@ -11,10 +11,10 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchlinks.arrow import use_system_allocator
 from batchlinks.config.settings import Config, RunSettings
@@ -25,8 +25,14 @@ from batchlinks.signals import Interruption
 from batchlinks.storage.local import LocalFolder
 from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import private
-from batchlinks.web.fields import effective, in_page_words, is_path
+from batchlinks.web.check_result import CautionQuestion, CheckRefusal, CheckResult
+from batchlinks.web.fields import effective, is_path
 from batchlinks.web.uploads import Upload, Uploads, now
+from batchlinks.web.wording import PAGE, asks
+
+if TYPE_CHECKING:
+    from batchlinks.pipeline.report import Report
+    from batchlinks.table import Table
 
 _SAY_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.2
@@ -59,7 +65,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobOutcome:
     """How a run ended: `outcome.json`."""
 
     exit_code: int
@@ -78,7 +84,7 @@ class Outcome:
     ended_at: str
 
 
-class TakenUpLater(BaseException):
+class ServerShuttingDown(BaseException):
     """The server ends, and its worker with it: nothing is written, and the next server goes on from the ledger."""
 
 
@@ -86,13 +92,13 @@ def main() -> int:
     """Do the one task. The exit code only tells whether the worker lived to its end."""
     task = Task(**json.loads(sys.stdin.readline()))
     uploads = Uploads(Path(task.folder))
-    upload = uploads.find(task.id) if task.do == "run" else Upload(**json.loads(sys.stdin.readline()))
+    upload = uploads.find(task.id) if task.do == "run" else Upload.from_json(json.loads(sys.stdin.readline()))
     if upload is None:
         return 0
     if task.do == "check":
         with started_ahead():
             use_system_allocator()
-            print(json.dumps(check(uploads, upload, task)), flush=True)
+            print(json.dumps(check(uploads, upload, task).as_json()), flush=True)
         return 0
     interruption = Interruption()
     threading.Thread(target=_listen, args=(uploads.of(upload),), daemon=True).start()
@@ -106,7 +112,7 @@ def main() -> int:
                     run(uploads, upload, task, interruption)
             finally:
                 release(lock, held)
-    except (TakenUpLater, KeyboardInterrupt):
+    except (ServerShuttingDown, KeyboardInterrupt):
         return 1
     return 0
 
@@ -128,16 +134,13 @@ def _listen(folder: Path) -> None:
 # --- a check --------------------------------------------------------------------------------------------------
 
 
-def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
-    """What the server saves as `Upload.checked`, or `{"refused": "a sentence"}`."""
-    from batchlinks.columns.cautions import question
-    from batchlinks.columns.id_column import IdColumnUndecided, choose_id_column, columns_for_ids, display_names
+def check(uploads: Uploads, upload: Upload, task: Task) -> CheckResult | CheckRefusal:
+    """What is in the list, or why that cannot be told."""
+    from batchlinks.columns.id_column import IdColumnUndecided
     from batchlinks.pipeline.check import check as check_roster
     from batchlinks.pipeline.context import RunContext, RunHooks
-    from batchlinks.results.reports import kept_for_staff
     from batchlinks.roster.sheet_choice import SheetUndecided
     from batchlinks.table import Table
-    from batchlinks.web import findings
 
     tables: list[Table] = []
     try:
@@ -145,74 +148,83 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> dict[str, Any]:
         context = RunContext(config=Config(projects=task.projects), user=upload.owner)
         hooks = RunHooks(on_table=tables.append, leave_cautions_open=True)
         report = check_roster(_roster(uploads, upload), _placed(settings, uploads, upload), context, hooks)
+        return _findings(tables[0], report, settings, _within(uploads, upload, report.published.paths["errors"]))
     except IdColumnUndecided as undecided:
-        (table,) = tables
-        return {
-            "sheet": table.sheet,
-            "columns": display_names(table.headers),
-            "id_column": None,
-            "candidates": list(undecided.names),
-            "can_hold_ids": columns_for_ids(table),
-            "rows": len(table),
-            "sendable": None,
-            "duplicates": None,
-            "errors": {},
-            "warnings": [],
-            "problems": [],
-            "preview": asdict(findings.preview_of(table, None)),
-            "at": [],
-            "for_staff": [],
-            "file": None,
-        }
+        return _undecided(tables[0], undecided.names) if tables else _refusal(undecided)
     except SheetUndecided as error:
-        return {"refused": in_page_words(error), "sheets": list(error.sheets)}
+        return replace(_refusal(error), sheets=tuple(error.sheets))
     except BatchlinksError as error:
-        return {"refused": in_page_words(error)}
+        return _refusal(error)
     except Exception as error:
-        return {"refused": defect(error)}
-    (table,) = tables
+        return CheckRefusal(defect(error))
+
+
+def _refusal(error: BatchlinksError) -> CheckRefusal:
+    return CheckRefusal(error.said_at(PAGE), asks(error))
+
+
+def _undecided(table: "Table", candidates: Sequence[str]) -> CheckResult:
+    """Of a list whose ID column somebody has to choose."""
+    from batchlinks.columns.id_column import columns_for_ids, display_names
+    from batchlinks.web import findings
+
+    return CheckResult(
+        columns=tuple(display_names(table.headers)),
+        rows=len(table),
+        sheet=table.sheet,
+        candidates=tuple(candidates),
+        can_hold_ids=tuple(columns_for_ids(table)),
+        preview=findings.preview_of(table, None),
+    )
+
+
+def _findings(table: "Table", report: "Report", settings: RunSettings, file: str) -> CheckResult:
+    from batchlinks.columns.cautions import question
+    from batchlinks.columns.id_column import choose_id_column, columns_for_ids, display_names
+    from batchlinks.results.reports import kept_for_staff
+    from batchlinks.web import findings
+
     summary = report.summary
     column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
-    return {
-        "sheet": table.sheet,
-        "columns": display_names(table.headers),
-        "id_column": summary.id_column,
-        "candidates": [],
-        "can_hold_ids": columns_for_ids(table),
-        "cautions": [
-            {"name": caution.name, "question": question(caution), "rows": caution.rows} for caution in report.undecided
-        ],
-        "rows": summary.rows,
-        "sendable": summary.linked,
-        "duplicates": summary.duplicates,
-        "errors": dict(summary.errors),
-        "warnings": findings.warnings_of(summary.warnings),
-        "problems": [asdict(problem) for problem in findings.problems_of(report.refused)],
-        "preview": asdict(findings.preview_of(table, column)),
-        "at": list(column.parts),
-        "for_staff": list(kept_for_staff(table, column, settings)),
-        "file": _within(uploads, upload, report.published.paths["errors"]),
-    }
+    return CheckResult(
+        columns=tuple(display_names(table.headers)),
+        rows=summary.rows,
+        sheet=table.sheet,
+        id_column=summary.id_column,
+        at=column.parts,
+        can_hold_ids=tuple(columns_for_ids(table)),
+        cautions=tuple(CautionQuestion(each.name, question(each), each.rows) for each in report.undecided),
+        sendable=summary.linked,
+        duplicates=summary.duplicates,
+        errors=dict(summary.errors),
+        warnings=tuple(findings.warnings_of(summary.warnings)),
+        problems=tuple(findings.problems_of(report.refused)),
+        preview=findings.preview_of(table, column),
+        for_staff=kept_for_staff(table, column, settings),
+        file=file,
+    )
 
 
 # --- a run ----------------------------------------------------------------------------------------------------
 
 
 def run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption) -> None:
-    """Take the run to its outcome, unless an earlier worker has done so. Raises TakenUpLater, KeyboardInterrupt."""
+    """Take the run to its outcome, unless an earlier worker has done so. Raises ServerShuttingDown, KeyboardInterrupt."""
     if uploads.find(upload.id) != upload or uploads.outcome(upload) is not None:
         return
     begun = uploads.work(upload) / "begun"
     if not begun.exists():
         LocalFolder(uploads.work(upload)).write("begun", b"")
-    elif (outcome := _finished_unsaid(uploads, upload, begun.stat().st_mtime_ns)) is not None:
+    elif (outcome := _recover_outcome(uploads, upload, begun.stat().st_mtime_ns)) is not None:
         uploads.end(upload, asdict(outcome))
         return
     progress = FileProgress(LocalFolder(uploads.work(upload)), interruption, (uploads.of(upload) / "stop").exists)
     uploads.end(upload, asdict(_run(uploads, upload, task, interruption, progress)))
 
 
-def _run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption, progress: "FileProgress") -> Outcome:
+def _run(
+    uploads: Uploads, upload: Upload, task: Task, interruption: Interruption, progress: "FileProgress"
+) -> JobOutcome:
     from batchlinks.pipeline.context import RunContext, RunHooks
     from batchlinks.pipeline.run import run as run_roster
     from batchlinks.web import findings
@@ -224,12 +236,12 @@ def _run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruptio
         report = run_roster(_roster(uploads, upload), _placed(settings, uploads, upload), context, hooks)
         files = _to_download(uploads, upload, report.published.paths["summary"], report.summary.outputs)
     except BatchlinksError as error:
-        return _failed(progress, error.exit_code, in_page_words(error))
+        return _failed(progress, error.exit_code, error.said_at(PAGE))
     except Exception as error:
         return _failed(progress, ExitCode.BROKEN, defect(error))
-    return Outcome(
+    return JobOutcome(
         exit_code=report.exit_code,
-        message=in_page_words(report.stopped_by) if report.stopped_by else None,
+        message=report.stopped_by.said_at(PAGE) if report.stopped_by else None,
         summary={**report.summary.as_json(), "warnings": findings.warnings_of(report.summary.warnings)},
         files=files,
         problems=[asdict(problem) for problem in findings.problems_of(report.refused)],
@@ -239,11 +251,11 @@ def _run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruptio
     )
 
 
-def _failed(progress: "FileProgress", code: ExitCode, message: str) -> Outcome:
-    return Outcome(int(code), message, {}, {}, [], progress.total, progress.done, now())
+def _failed(progress: "FileProgress", code: ExitCode, message: str) -> JobOutcome:
+    return JobOutcome(int(code), message, {}, {}, [], progress.total, progress.done, now())
 
 
-def _finished_unsaid(uploads: Uploads, upload: Upload, begun: int) -> Outcome | None:
+def _recover_outcome(uploads: Uploads, upload: Upload, begun: int) -> JobOutcome | None:
     """Of a run whose worker was killed after everything was in place and before it could say so.
 
     `begun`: when its first worker began, in nanoseconds. A journal that is still there belongs to an unfinished one.
@@ -255,7 +267,9 @@ def _finished_unsaid(uploads: Uploads, upload: Upload, begun: int) -> Outcome | 
         if path.stat().st_mtime_ns > begun:
             summary = json.loads(path.read_text(encoding="utf-8"))
             files = _to_download(uploads, upload, path, summary["outputs"])
-            return Outcome(summary["exit_code"], None, summary, files, [], summary["linked"], summary["linked"], now())
+            return JobOutcome(
+                summary["exit_code"], None, summary, files, [], summary["linked"], summary["linked"], now()
+            )
     return None
 
 
@@ -265,8 +279,6 @@ def _roster(uploads: Uploads, upload: Upload) -> RosterBytes:
 
 def _placed(settings: RunSettings, uploads: Uploads, upload: Upload) -> RunSettings:
     """Its results stay in its own folder, for the server alone."""
-    from dataclasses import replace
-
     return replace(settings, output_dir=uploads.results(upload), share_with_group=False)
 
 
@@ -338,10 +350,10 @@ class FileProgress:
             self._say()
 
     def finish(self) -> None:
-        """No more will come. Raises TakenUpLater when that is because the server ends."""
+        """No more will come. Raises ServerShuttingDown when that is because the server ends."""
         self._say()
         if self._interruption.happened and not self._stopped_by_user():
-            raise TakenUpLater
+            raise ServerShuttingDown
 
     def _measure(self) -> None:
         """Patients a second, the latest counting most. None while the run is still feeling its way: it opens with one call."""

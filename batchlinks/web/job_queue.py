@@ -17,17 +17,20 @@ from dataclasses import asdict
 from batchlinks.config.paths import import_path
 from batchlinks.errors import BatchlinksError, ExitCode, defect
 from batchlinks.logs import logger
-from batchlinks.web.job import Outcome, Task
+from batchlinks.web.job import JobOutcome, Task
 from batchlinks.web.uploads import Upload, Uploads, now
 
 _TRIES = 3
 _PATIENCE_S = 10.0
 """How long a worker that is told to end may take to do so in good order."""
 
-_GIVEN_UP = "The run ended unexpectedly several times, which is a defect or a lack of memory. Tell IT. What was answered is kept."
+_GIVEN_UP = (
+    "The run ended unexpectedly several times, because of a defect or too little memory. Contact IT. Links already received "
+    "are saved."
+)
 
 
-class Line:
+class JobQueue:
     """To be used from one event loop."""
 
     def __init__(self, uploads: Uploads, task: Callable[[Upload], Task], at_once: int) -> None:
@@ -40,18 +43,18 @@ class Line:
         self._processes: dict[str, Process] = {}
         self._closing = False
 
-    def take_up(self) -> None:
+    def recover(self) -> None:
         """Every run that was started and has no outcome goes on: for the start of the server."""
         unfinished = [
             upload for upload in self._uploads.all() if upload.started_at and self._uploads.outcome(upload) is None
         ]
         for upload in sorted(unfinished, key=lambda upload: upload.started_at or ""):
-            self.join(upload)
+            self.enqueue(upload)
 
-    def join(self, upload: Upload) -> None:
+    def enqueue(self, upload: Upload) -> None:
         """Let it run as soon as it is its turn."""
         self._waiting[upload.id] = upload
-        self._go_on()
+        self._start_next()
 
     def place(self, upload: Upload) -> int | None:
         """1 for the next in line; None for one that does not wait."""
@@ -61,12 +64,12 @@ class Line:
         """Whether it waits or is at work."""
         return upload.id in self._waiting or upload.id in self._working
 
-    async def ended(self, upload: Upload) -> None:
+    async def wait_until_ended(self, upload: Upload) -> None:
         """Wait for the process of a run that has its outcome already: it is gone in a moment."""
         if (working := self._working.get(upload.id)) is not None:
             await asyncio.wait({working}, timeout=_PATIENCE_S)
 
-    async def leave(self, upload: Upload) -> None:
+    async def cancel(self, upload: Upload) -> None:
         """Stop it, wherever it is, and return when nobody is at work on it."""
         self._waiting.pop(upload.id, None)
         working = self._working.get(upload.id)
@@ -76,7 +79,7 @@ class Line:
         done, _ = await asyncio.wait({working}, timeout=_PATIENCE_S)
         if not done:
             working.cancel()
-            await killed(self._processes.get(upload.id))
+            await kill_worker(self._processes.get(upload.id))
             await asyncio.wait({working})
         # A worker of an earlier server, for whose end that one was waiting, is told by the same file.
         await asyncio.to_thread(self._uploads.wait_until_idle, upload, _PATIENCE_S)
@@ -96,9 +99,9 @@ class Line:
         if self._working:
             await asyncio.wait(self._working.values(), timeout=_PATIENCE_S)
         for process in self._processes.values():
-            await killed(process)
+            await kill_worker(process)
 
-    def _go_on(self) -> None:
+    def _start_next(self) -> None:
         while self._waiting and len(self._working) < self._at_once and not self._closing:
             upload = self._waiting.pop(next(iter(self._waiting)))
             self._working[upload.id] = asyncio.create_task(self._work(upload))
@@ -115,11 +118,11 @@ class Line:
         finally:
             self._working.pop(upload.id, None)
             self._processes.pop(upload.id, None)
-            self._go_on()
+            self._start_next()
 
     async def _see_through(self, upload: Upload) -> None:
         for _ in range(_TRIES):
-            process = self._processes[upload.id] = await started(self._task(upload), answers=False)
+            process = self._processes[upload.id] = await start_worker(self._task(upload), answers=False)
             await process.wait()
             if self._closing:
                 return
@@ -127,18 +130,18 @@ class Line:
                 logger().info(f"Run {upload.id} ended with exit code {outcome['exit_code']}.", run=upload.id)
                 return
             if (self._uploads.of(upload) / "stop").exists():
-                stopped = Outcome(ExitCode.INTERRUPTED, "It was stopped before it began.", {}, {}, [], 0, 0, now())
+                stopped = JobOutcome(ExitCode.INTERRUPTED, "Stopped before it began.", {}, {}, [], 0, 0, now())
                 self._uploads.end(upload, asdict(stopped))
                 return
             logger().warning(f"The process of run {upload.id} ended before its time.", run=upload.id)
         self._uploads.end(upload, asdict(_broken(_GIVEN_UP)))
 
 
-def _broken(message: str) -> Outcome:
-    return Outcome(ExitCode.BROKEN, message, {}, {}, [], 0, 0, now())
+def _broken(message: str) -> JobOutcome:
+    return JobOutcome(ExitCode.BROKEN, message, {}, {}, [], 0, 0, now())
 
 
-async def started(task: Task, *, answers: bool, more: bytes = b"") -> Process:
+async def start_worker(task: Task, *, answers: bool, more: bytes = b"") -> Process:
     """A worker on its way with its task; `answers` keeps its standard output, `more` are further lines for it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "batchlinks.web.job",
@@ -155,7 +158,7 @@ async def started(task: Task, *, answers: bool, more: bytes = b"") -> Process:
     return process
 
 
-async def killed(process: Process | None) -> None:
+async def kill_worker(process: Process | None) -> None:
     """End a worker at once, if it has not ended."""
     if process is None or process.returncode is not None:
         return

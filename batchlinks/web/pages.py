@@ -1,7 +1,7 @@
 """The pages that a person sees: made on the server, kept up to date by a small script that uses the same API as anybody."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from batchlinks.errors import ExitCode
 from batchlinks.row_codes import Action, ToDo, action_of
 from batchlinks.version import __version__
 from batchlinks.web.access import NOTICE_STYLE
+from batchlinks.web.check_result import CheckResult
 from batchlinks.web.endpoints import TheRuns, TheUpload, TheUser
 from batchlinks.web.fields import SETTABLE
-from batchlinks.web.runs import Run, Runs
+from batchlinks.web.runs import Run, Runs, check_of
 from batchlinks.web.uploads import Upload
+from batchlinks.web.wording import LABELS
 
 _HERE = Path(__file__).parent
 _SAMPLES = 3
@@ -35,11 +37,13 @@ _templates = Environment(
 )
 
 WHAT_TO_DO: Mapping[int, str] = {
-    ExitCode.BROKEN: "Tell IT. Once it is mended, go on: nobody is asked for twice.",
-    ExitCode.UNUSABLE: "Nothing was sent to HealthEx. Change what is named above, or tell IT.",
-    ExitCode.REFUSED: "Tell IT: key, secret or project are theirs to mend. Then go on.",
-    ExitCode.UNREACHABLE: "Go on later. Links that are there already are not asked for again.",
-    ExitCode.INTERRUPTED: "Go on whenever you like. Links that are there already are not asked for again.",
+    ExitCode.BROKEN: "Contact IT. Once it's fixed, click “Continue”; no link is requested twice.",
+    ExitCode.UNUSABLE: "Nothing was sent to HealthEx. Change the setting above, or contact IT.",
+    ExitCode.REFUSED: (
+        "Check the project ID. If it's right, ask IT to check the API key and secret, then click “Continue”."
+    ),
+    ExitCode.UNREACHABLE: "Continue later. Existing links won't be requested again.",
+    ExitCode.INTERRUPTED: "Continue whenever you like. Existing links won't be requested again.",
 }
 """For a run that stopped, by its exit code."""
 
@@ -68,9 +72,9 @@ def home(runs: TheRuns, user: TheUser) -> Response:
 def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
     """One run, in whatever state it is."""
     known = runs.known(upload)
-    checked = upload.checked or {}
+    checked = check_of(upload)
     outcome = runs.uploads.outcome(upload)
-    problems = outcome["problems"] if outcome and outcome["problems"] else checked["problems"]
+    problems = outcome["problems"] if outcome and outcome["problems"] else list(map(asdict, checked.problems))
     if outcome and outcome["summary"] and not outcome["problems"]:
         problems = _from_counts(known.errors)
     return _page(
@@ -78,11 +82,11 @@ def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
         user=user,
         run=known,
         problems=problems,
-        preview=checked["preview"],
-        id_columns=checked["at"],
-        for_staff=checked.get("for_staff", []),
+        preview=checked.preview,
+        id_columns=checked.at,
+        for_staff=checked.for_staff,
         candidates=_candidates(checked),
-        can_hold_ids=_can_hold_ids(checked),
+        can_hold_ids=checked.choosable,
         shares=shares_of(known),
         to_do=ToDo.of(known.errors),
         without_a_link=sum(known.errors.values()),
@@ -103,7 +107,7 @@ def docs(request: Request, user: TheUser) -> Response:
 
 def notice(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     """A page that says why there is no other."""
-    title = {401: "Who is there?", 404: "Nothing is here"}.get(status, "This cannot be done")
+    title = {401: "Please sign in", 404: "Page not found"}.get(status, "We can't do that")
     return HTMLResponse(
         _templates.get_template("notice.html").render(
             title=title, sentence=sentence, status=status, style=NOTICE_STYLE
@@ -114,7 +118,7 @@ def notice(status: int, sentence: str, headers: Mapping[str, str] | None = None)
 
 
 def _page(name: str, **context: Any) -> Response:
-    return HTMLResponse(_templates.get_template(name).render(version=__version__, **context))
+    return HTMLResponse(_templates.get_template(name).render(version=__version__, labels=LABELS, **context))
 
 
 def _project_set_up(runs: Runs) -> str | None:
@@ -130,22 +134,16 @@ def _from_counts(errors: Mapping[str, int]) -> list[dict[str, Any]]:
     ]
 
 
-def _candidates(checked: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _candidates(checked: CheckResult) -> list[dict[str, Any]]:
     """Each with what stands in it, so that the right one is recognised."""
-    columns, preview = checked["columns"], checked["preview"]
+    columns, preview = checked.columns, checked.preview
     found = []
-    for name in checked["candidates"] or (_can_hold_ids(checked) if checked["id_column"] is None else []):
+    for name in checked.candidates or (checked.choosable if checked.id_column is None else ()):
         at = columns.index(name) if name in columns else _lettered(name)
-        cells = [row[preview["columns"].index(at)] for row in preview["rows"] if at in preview["columns"]]
+        cells = [row[preview.columns.index(at)] for row in preview.rows if at in preview.columns]
         header = columns[at] if at is not None and at < len(columns) else name
         found.append({"name": name, "header": header, "samples": [cell for cell in cells if cell][:_SAMPLES]})
     return found
-
-
-def _can_hold_ids(checked: Mapping[str, Any]) -> list[str]:
-    """The columns that may be chosen; of lists checked by an earlier version, all."""
-    columns: list[str] = checked.get("can_hold_ids", checked["columns"])
-    return columns
 
 
 def _lettered(name: str) -> int | None:
@@ -174,7 +172,7 @@ def shares_of(known: Run) -> list[Share]:
         ("linked", "have a link" if known.state in ("done", "stopped") else "can get a link", linked),
         ("duplicate", "duplicate" if known.duplicates == 1 else "duplicates", known.duplicates or 0),
         ("fix", "to fix", by_action[Action.FIX]),
-        ("again", "not asked yet or failed", by_action[Action.AGAIN]),
+        ("again", "not requested yet, or failed", by_action[Action.AGAIN]),
         ("it", "to ask IT about", by_action[Action.ASK_IT]),
         ("aside", "left out on purpose", by_action[Action.NOTHING]),
     ]

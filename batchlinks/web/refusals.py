@@ -12,12 +12,13 @@ from starlette.responses import JSONResponse, Response
 
 from batchlinks.errors import BatchlinksError, SettingsError, defect
 from batchlinks.logs import logger
-from batchlinks.web.fields import in_page_words, sentence_of
+from batchlinks.web.fields import error_of
 from batchlinks.web.runs import NotNow, NotThere, TooLarge, Unusable
+from batchlinks.web.wording import PAGE, asks
 
 _SENTENCES = {
-    HTTPStatus.NOT_FOUND: "There is no such page.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This cannot be done at this address.",
+    HTTPStatus.NOT_FOUND: "We can't find this page.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "That doesn't work at this address.",
 }
 
 
@@ -41,24 +42,29 @@ def explain(app: FastAPI) -> None:
     on(NotThere, lambda request, error: refusal(request, HTTPStatus.NOT_FOUND, str(error)))
     on(NotNow, lambda request, error: refusal(request, HTTPStatus.CONFLICT, str(error)))
     on(Unusable, _unusable)
-    on(SettingsError, lambda request, error: refusal(request, 422, in_page_words(error)))
+    on(SettingsError, _bad_setting)
+    on(RequestValidationError, lambda request, error: _bad_setting(request, error_of(error.errors())))
     on(
-        RequestValidationError,
-        lambda request, error: refusal(request, 422, in_page_words(SettingsError(sentence_of(error.errors())))),
+        TooLarge,
+        lambda request, _: refusal(request, 413, "This list is larger than this server accepts. Split it, or ask IT."),
     )
-    on(TooLarge, lambda request, _: refusal(request, 413, "The list is larger than this server takes. Split it."))
     on(BatchlinksError, _broken)
     on(HTTPException, _http)
     on(Exception, _defect)
 
 
 def _unusable(request: Request, error: Unusable) -> Response:
-    return refusal(request, 422, str(error), **({"sheets": error.sheets} if error.sheets else {}))
+    sheets = {"sheets": list(error.sheets)} if error.sheets else {}
+    return refusal(request, 422, str(error), asks=error.asks, **sheets)
+
+
+def _bad_setting(request: Request, error: SettingsError) -> Response:
+    return refusal(request, 422, error.said_at(PAGE), asks=asks(error))
 
 
 def _broken(request: Request, error: BatchlinksError) -> Response:
     logger().error(str(error))
-    return refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    return refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, error.said_at(PAGE))
 
 
 def _http(request: Request, error: HTTPException) -> Response:

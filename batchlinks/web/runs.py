@@ -6,7 +6,7 @@ The API and the page both speak to `Runs`. What cannot be done is an exception o
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -20,10 +20,12 @@ from batchlinks.config.settings import Config, RunSettings, choose_project
 from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
-from batchlinks.web.fields import effective, in_page_words, merged
+from batchlinks.web.check_result import CheckRefusal, CheckResult, read_check
+from batchlinks.web.fields import effective, merged
 from batchlinks.web.job import Task
-from batchlinks.web.job_queue import Line, killed, started
+from batchlinks.web.job_queue import JobQueue, kill_worker, start_worker
 from batchlinks.web.uploads import Upload, Uploads
+from batchlinks.web.wording import PAGE, Asks, asks
 
 _DAY_S = 86_400.0
 _CHECK_S = 90.0
@@ -36,10 +38,13 @@ File = Literal["links", "errors", "duplicates", "summary", "check"]
 class Unusable(Exception):
     """422: the list or a setting cannot be used."""
 
-    def __init__(self, sentence: str, sheets: list[str] | None = None) -> None:
+    def __init__(self, sentence: str, asks: Asks | None = None, sheets: Sequence[str] = ()) -> None:
         super().__init__(sentence)
+        self.asks = asks
+        """What somebody could answer to it."""
+
         self.sheets = sheets
-        """Names of the sheets of which somebody has to choose one; None where that is not the trouble."""
+        """Names of the sheets of which somebody has to choose one; empty where that is not asked."""
 
 
 class TooLarge(Exception):
@@ -89,7 +94,7 @@ class Run(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class UploadRules:
     """What IT has set up for all runs."""
 
     base: RunSettings
@@ -103,10 +108,10 @@ class Rules:
 class Runs:
     """All runs of a server. A context manager: within it they are taken up, worked on and deleted on time."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: UploadRules) -> None:
         self.rules = rules
         self.uploads = Uploads(rules.data_folder / "uploads")
-        self._line = Line(self.uploads, self._task, rules.at_once)
+        self._queue = JobQueue(self.uploads, self._task, rules.at_once)
         self._checks = asyncio.Semaphore(max(2, os.cpu_count() or 1))
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -115,13 +120,13 @@ class Runs:
         """Raises BatchlinksError where the data folder cannot be used."""
         self.uploads.prepare()
         await self._clear()
-        self._line.take_up()
+        self._queue.recover()
         sweeping = asyncio.create_task(self._clear_now_and_then())
         try:
             yield
         finally:
             sweeping.cancel()
-            await self._line.close()
+            await self._queue.close()
 
     # --- looking ----------------------------------------------------------------------------------------------
 
@@ -129,7 +134,7 @@ class Runs:
         """Raises NotThere; another user's run is not there either."""
         upload = self.uploads.find(id)
         if upload is None or upload.owner != user or upload.checked is None:
-            raise NotThere("There is no such run. It may have been deleted, or its days are over.")
+            raise NotThere("We can't find this list. It may have been deleted, by someone or automatically.")
         return upload
 
     def all_of(self, user: str | None) -> list[Upload]:
@@ -138,9 +143,13 @@ class Runs:
 
     def known(self, upload: Upload) -> Run:
         """What is to be said of it now."""
-        checked = upload.checked or {}
-        outcome, progress, place = self.uploads.outcome(upload), self.uploads.progress(upload), self._line.place(upload)
-        sendable = checked["sendable"]
+        checked = check_of(upload)
+        outcome, progress, place = (
+            self.uploads.outcome(upload),
+            self.uploads.progress(upload),
+            self._queue.place(upload),
+        )
+        sendable = checked.sendable
         limit = upload.settings.get("limit")
         expected = sendable or 0 if limit is None else min(sendable or 0, limit)
         facts = {
@@ -153,9 +162,9 @@ class Runs:
             "place": place,
             "exit_code": None,
             "message": None,
-            "errors": checked["errors"],
-            "warnings": checked["warnings"],
-            "files": ["check"] if checked["file"] else [],
+            "errors": checked.errors,
+            "warnings": checked.warnings,
+            "files": ["check"] if checked.file else [],
         }
         if outcome is not None:
             summary = outcome["summary"]
@@ -168,8 +177,8 @@ class Runs:
                 "seconds_left": None,
                 "exit_code": outcome["exit_code"],
                 "message": outcome["message"],
-                "errors": summary.get("errors", checked["errors"]),
-                "warnings": summary.get("warnings", checked["warnings"]),
+                "errors": summary.get("errors", checked.errors),
+                "warnings": summary.get("warnings", checked.warnings),
                 "files": sorted(outcome["files"]),
             }
         return Run(
@@ -179,8 +188,14 @@ class Runs:
             deleted_after=self._deleted_after(upload),
             settings=dict(upload.settings),
             project=self.project_of(upload),
-            **{name: checked[name] for name in _OF_THE_CHECK},
-            cautions=checked.get("cautions", []),
+            sheet=checked.sheet,
+            columns=list(checked.columns),
+            id_column=checked.id_column,
+            candidates=list(checked.candidates),
+            rows=checked.rows,
+            sendable=checked.sendable,
+            duplicates=checked.duplicates,
+            cautions=[asdict(caution) for caution in checked.cautions],
             **facts,
         )
 
@@ -197,7 +212,7 @@ class Runs:
     def file(self, upload: Upload, kind: File) -> Path:
         """Raises NotNow before the run has ended, NotThere where it came to no such file."""
         if kind == "check":
-            name: str | None = (upload.checked or {})["file"]
+            name: str | None = check_of(upload).file
         else:
             outcome = self.uploads.outcome(upload)
             if outcome is None:
@@ -205,7 +220,7 @@ class Runs:
             name = outcome["files"].get(kind)
         path = self.uploads.of(upload) / name if name else None
         if path is None or not path.is_file():
-            raise NotThere("There is no such file.")
+            raise NotThere("We can't find this file.")
         return path
 
     def _deleted_after(self, upload: Upload) -> str:
@@ -230,7 +245,7 @@ class Runs:
         async with self._alone(upload):
             upload = self.find(upload.id, user)
             if await self._is_under_way(upload):
-                raise NotNow("It waits or runs. Stop it first, or wait for its end.")
+                raise NotNow("This list is waiting or running. Stop it first, or wait until it ends.")
             upload = await self._checked(upload, merged(upload.settings, changes))
             return self.uploads.save(replace(upload, started_at=None))
 
@@ -241,28 +256,28 @@ class Runs:
         """
         async with self._alone(upload):
             upload = self.find(upload.id, user)
-            if (upload.checked or {})["id_column"] is None:
-                raise NotNow("Which column is the patient ID is not decided yet. Choose it first.")
-            if (upload.checked or {}).get("cautions"):
-                raise NotNow("It is not decided yet whether marked patients are left out. Decide that first.")
+            if check_of(upload).id_column is None:
+                raise NotNow("Choose the column with the patient ID first.")
+            if check_of(upload).cautions:
+                raise NotNow("Decide first whether marked patients are left out.")
             outcome = self.uploads.outcome(upload)
             if await self._is_under_way(upload) or (outcome and outcome["exit_code"] in _FINISHED):
                 return upload
             self._note("started", upload, user)
             upload = self.uploads.start(upload)
-            self._line.join(upload)
+            self._queue.enqueue(upload)
             return upload
 
     async def stop(self, upload: Upload, user: str | None) -> None:
         """End it in good order: what was answered is kept. Raises NotNow where it neither waits nor runs."""
         async with self._alone(upload):
-            if self._line.place(upload):
-                await self._line.leave(upload)
+            if self._queue.place(upload):
+                await self._queue.cancel(upload)
                 self.uploads.save(replace(self.find(upload.id, user), started_at=None))
             elif await self._is_under_way(upload):
-                self._line.stop(upload)
+                self._queue.stop(upload)
             else:
-                raise NotNow("It neither waits nor runs.")
+                raise NotNow("This list is neither waiting nor running.")
             self._note("stopped", upload, user)
 
     async def delete(self, upload: Upload, user: str | None) -> None:
@@ -270,13 +285,13 @@ class Runs:
         async with self._alone(upload):
             upload = self.find(upload.id, user)
             self._note("deleted", upload, user)
-            await self._line.leave(upload)
+            await self._queue.cancel(upload)
             await asyncio.to_thread(self.uploads.remove, upload.id)
 
     async def _is_under_way(self, upload: Upload) -> bool:
         if self.uploads.outcome(upload) is not None:
-            await self._line.ended(upload)
-        return self._line.has(upload)
+            await self._queue.wait_until_ended(upload)
+        return self._queue.has(upload)
 
     def downloaded(self, upload: Upload, kind: File, user: str | None) -> None:
         """Note who took a file away, before it leaves."""
@@ -297,12 +312,12 @@ class Runs:
         try:
             choose_project(effective(self.rules.base, settings), self.rules.config)
         except SettingsError as error:
-            raise Unusable(in_page_words(error)) from None
+            raise Unusable(error.said_at(PAGE), asks(error)) from None
         task = replace(self._task(upload), do="check", settings=settings)
         async with self._checks:
             found = await _answer_of(task, upload)
-        if "refused" in found:
-            raise Unusable(found["refused"], found.get("sheets"))
+        if isinstance(found, CheckRefusal):
+            raise Unusable(found.refused, found.asks, found.sheets)
         return replace(upload, settings=settings, checked=found)
 
     def _task(self, upload: Upload) -> Task:
@@ -324,26 +339,31 @@ class Runs:
     async def _clear(self) -> None:
         await asyncio.to_thread(self.uploads.remove_abandoned)
         for upload in self.uploads.expired(self.rules.keep_days * _DAY_S):
-            if not self._line.has(upload) and (upload.started_at is None or self.uploads.outcome(upload) is not None):
+            if not self._queue.has(upload) and (upload.started_at is None or self.uploads.outcome(upload) is not None):
                 await asyncio.to_thread(self.uploads.remove, upload.id)
                 audit.note(self.rules.data_folder, "deleted", upload=upload.id, reason="its days are over")
 
 
-_OF_THE_CHECK = ("sheet", "columns", "id_column", "candidates", "rows", "sendable", "duplicates")
+def check_of(upload: Upload) -> CheckResult:
+    """Of an upload as `find` and `all_of` give it out."""
+    if upload.checked is None:
+        raise NotThere("This list has not been checked.")
+    return upload.checked
 
 
-async def _answer_of(task: Task, upload: Upload) -> dict[str, Any]:
+async def _answer_of(task: Task, upload: Upload) -> CheckResult | CheckRefusal:
     limit = _CHECK_S + _CHECK_S_PER_MEGABYTE * upload.size / 1_000_000
-    process = await started(task, answers=True, more=json.dumps(asdict(upload)).encode() + b"\n")
+    process = await start_worker(task, answers=True, more=json.dumps(upload.as_json()).encode() + b"\n")
     try:
         assert process.stdout is not None  # noqa: S101 - for the type checker
         async with asyncio.timeout(limit):
             answer = await process.stdout.read()
-        found: dict[str, Any] = json.loads(answer)
+        return read_check(json.loads(answer))
     except TimeoutError:
-        return {"refused": f"{upload.name} takes too long to check. Tell IT, or split it into several lists."}
+        return CheckRefusal(f"{upload.name} takes too long to check. Split it into several lists, or ask IT.")
     except ValueError:
-        return {"refused": f"{upload.name} cannot be read: it is damaged or too large. Copy it into a new workbook."}
+        return CheckRefusal(
+            f"We can't read {upload.name}: it is damaged or too large. Copy the list into a new workbook."
+        )
     finally:
-        await killed(process)
-    return found
+        await kill_worker(process)

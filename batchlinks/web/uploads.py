@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from filelock import Timeout
 
@@ -28,6 +28,7 @@ from batchlinks.errors import BatchlinksError
 from batchlinks.storage.local import LocalFolder
 from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import private
+from batchlinks.web.check_result import CheckResult
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST_NAME = 150
@@ -56,14 +57,27 @@ class Upload:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What was set for this run, by the names of `RunSettings`."""
 
-    checked: Mapping[str, Any] | None = field(default=None, repr=False)
-    """What the last check found (`worker.Checked`); None until the first is done."""
+    checked: CheckResult | None = field(default=None, repr=False)
+    """What the last check found; None until the first is done."""
 
     attempt: int = 0
     """How often it was started."""
 
     started_at: str | None = None
     """Of the last attempt; None when its settings were changed since, or it never was."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For `run.json` and for the job; `from_json` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """What `as_json` wrote; keys of a later version are passed over."""
+        known = {entry.name for entry in fields(cls)}
+        values = {name: value for name, value in told.items() if name in known}
+        if values.get("checked") is not None:
+            values["checked"] = CheckResult.from_json(values["checked"])
+        return cls(**values)
 
 
 class Uploads:
@@ -94,11 +108,11 @@ class Uploads:
                 return replace(upload, size=file.tell())
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise BatchlinksError(f"The list cannot be kept on the server ({error.strerror}). Tell IT.") from error
+            raise BatchlinksError(f"We can't save the list on the server ({error.strerror}). Contact IT.") from error
 
     def save(self, upload: Upload) -> Upload:
         """Note what is now known of it."""
-        LocalFolder(self.of(upload)).write("run.json", json.dumps(asdict(upload)).encode())
+        LocalFolder(self.of(upload)).write("run.json", json.dumps(upload.as_json()).encode())
         return upload
 
     def find(self, id: str) -> Upload | None:  # noqa: A002 what everybody calls it
@@ -106,8 +120,7 @@ class Uploads:
         if _ID.fullmatch(id) is None:
             return None
         found = _read(self.folder / id / "run.json")
-        known = {entry.name for entry in fields(Upload)}
-        return None if found is None else Upload(**{name: value for name, value in found.items() if name in known})
+        return None if found is None else Upload.from_json(found)
 
     def all(self) -> list[Upload]:
         """The latest first. One that a broken disk made unreadable does not hide the others."""
@@ -145,11 +158,11 @@ class Uploads:
         return self.of(upload) / "results"
 
     def progress(self, upload: Upload) -> dict[str, Any]:
-        """How far the last attempt is, as `worker.FileProgress` tells it; empty before it says anything."""
+        """How far the last attempt is, as `job.FileProgress` tells it; empty before it says anything."""
         return (_read(self.work(upload) / "progress.json") if upload.started_at else None) or {}
 
     def outcome(self, upload: Upload) -> dict[str, Any] | None:
-        """How the last attempt ended (`worker.Outcome`); None while it has not, or was not started."""
+        """How the last attempt ended (`job.JobOutcome`); None while it has not, or was not started."""
         return _read(self.work(upload) / "outcome.json") if upload.started_at else None
 
     def end(self, upload: Upload, outcome: Mapping[str, Any]) -> None:
@@ -200,7 +213,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise BatchlinksError(f"What is kept of a run in {path.parent.parent} cannot be read. Tell IT.") from error
+        raise BatchlinksError(f"We can't read what was saved of a list in {path.parent.parent}. Contact IT.") from error
     return content
 
 

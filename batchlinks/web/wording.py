@@ -1,8 +1,11 @@
 """How the upload page speaks: what it calls the settings, and what its readers do next."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
-from batchlinks.advice import Do, Door
+from batchlinks.advice import Advice, Do, Door, Setting
+from batchlinks.errors import BatchlinksError
 
 LABELS = MappingProxyType(
     {
@@ -15,15 +18,22 @@ LABELS = MappingProxyType(
         "encoding": "Encoding",
         "id_join": "Text between the parts of an ID",
         "id_pattern": "ID pattern",
-        "id_width": "Digits of an ID",
-        "any_length": "Short IDs are right",
+        "id_width": "Number of digits in each ID",
+        "any_length": "Shorter IDs are correct",
+        "project": "Project",
         "project_id": "Project ID",
         "columns": "Columns for staff",
-        "split_by": "A workbook for each",
-        "protect": "Protect the workbooks",
+        "only_new": "Only patients not in an earlier links workbook",
+        "keep_duplicates": "Give duplicate rows the link too",
+        "link_dates": "Add the date each link was created",
+        "clickable": "Clickable links",
+        "qr": "A QR code beside each link",
+        "split_by": "Separate workbook for each",
+        "format": "File type",
+        "protect": "Protect the workbooks with the password that IT has set",
     }
 )
-"""What the page calls the settings that sentences speak of."""
+"""What the page calls the settings: on their controls, and in the sentences that speak of them."""
 
 
 def label(name: str) -> str:
@@ -42,14 +52,60 @@ PAGE = Door(
         Do.TELL_APART: "If these are different people, ask IT to keep such IDs apart.",
         Do.CONFIRM_PERSON: "If it is the same person, ask IT to confirm that.",
         Do.LIFT_LIMIT: "Click “Get all” for the rest.",
-        Do.GO_ON: "Click “Go on” to continue.",
+        Do.GO_ON: "Click “Continue” to go on.",
         Do.CHOOSE_SHEET: "Choose the right one.",
         Do.GIVE_PASSWORD: "Save it without one, or ask IT.",
         Do.CHECK_PASSWORD: "Save it without one, or ask IT.",
         Do.REFUSE_UNNAMED: "",
         Do.CHANGE_ENCODING: "",
         Do.CORRECT_THE_LIST: "Correct these rows in your list, and upload the list again.",
+        Do.CHOOSE_ID_COLUMN: "Choose it.",
+        Do.CHOOSE_OTHER_COLUMN: "Choose another column. If this one is right, ask IT to allow it.",
+        Do.NAME_HEADER: (
+            f"If there is one, enter its row under {label('header_row')}. If there is none, enter {label('header_row')} 0 and "
+            f"{label('id_column')} with the column's letter (A)."
+        ),
+        Do.NAME_HEADER_ROW: f"Enter the row of the headers under {label('header_row')}.",
+        Do.SPLIT_TABLES: (
+            "Put each into a sheet or file of its own, with its headers above it. Or enter the row of the right headers under "
+            f"{label('header_row')} ({{number}}?); the other rows are then left out and listed under “Rows to fix”."
+        ),
+        Do.TRY_UTF_16: "",
+        Do.CHANGE_FOLDER: "Contact IT.",
+        Do.WRITE_CSV: f"Choose CSV as {label('format')}, or split the list.",
+        Do.KEEP_FEWER_COLUMNS: f"Choose CSV as {label('format')}, or fewer {label('columns')}.",
+        Do.GIVE_RESULT_PASSWORD: "ask IT to set one.",
+        Do.GIVE_PROJECT: f"choose one under “More choices” ({label('project_id')}), or ask IT to set one.",
+        Do.CHANGE_LEDGER: "Contact IT.",
+        Do.MEND_LEDGER: "Contact IT.",
     },
     name_of=label,
+    variable_of=lambda _name: "a setting of the server",
 )
 """Somebody in front of a browser, who sets what the page offers, and has IT for the rest."""
+
+Asks = Literal["sheet", "tables", "column", "password"]
+"""What the page can ask about a list that cannot be read as it is."""
+
+_ASKED_BY: Mapping[Do, Asks] = MappingProxyType(
+    {
+        Do.CHOOSE_SHEET: "sheet",
+        Do.SPLIT_TABLES: "tables",
+        Do.GIVE_PASSWORD: "password",
+        Do.CHECK_PASSWORD: "password",
+        Do.NAME_HEADER: "column",
+        Do.NAME_HEADER_ROW: "column",
+        Do.CHOOSE_ID_COLUMN: "column",
+        Do.CHOOSE_OTHER_COLUMN: "column",
+    }
+)
+_COLUMN_SETTINGS = frozenset({"header_row", "id_column"})
+
+
+def asks(error: BatchlinksError) -> Asks | None:
+    """What an answer to this error could be, by its parts; None where it has to be mended elsewhere."""
+    for part in error.args:
+        if isinstance(part, Advice) and part.do in _ASKED_BY:
+            return _ASKED_BY[part.do]
+    names_column = any(isinstance(part, Setting) and part.name in _COLUMN_SETTINGS for part in error.args)
+    return "column" if names_column else None

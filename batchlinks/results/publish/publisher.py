@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from batchlinks.advice import Advice, Do
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.results.publish.existing_set import (
     ExistingSet,
@@ -76,8 +77,7 @@ def check_folder(folder: Path, *, share_with_group: bool = False) -> None:
             pass
     except OSError as error:
         raise SettingsError(
-            f"No results can be written into {folder}: {error.strerror or error}. Mend that, or choose another "
-            "folder with --output-dir."
+            f"No results can be written into {folder}: {error.strerror or error}. ", Advice(Do.CHANGE_FOLDER)
         ) from error
 
 

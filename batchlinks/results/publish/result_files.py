@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal, Self
 
 import pyarrow as pa
 
+from batchlinks.advice import Part, Setting
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.logs import logger
 from batchlinks.results.csv_writer import write_csv
@@ -22,8 +23,8 @@ from batchlinks.results.xlsx.package import write_workbook
 from batchlinks.results.xlsx.sheet import MAX_HYPERLINKS, MAX_PICTURES, Sheet, TooManyRows
 from batchlinks.roster.source import RosterBytes
 
-NO_FOLDER = "There is no folder to write to. Name one with --output-dir."
-"""A roster that is no file of this computer has none of its own."""
+NO_FOLDER: tuple[Part, ...] = ("There is no folder to write to. Name one with ", Setting("output_dir"), ".")
+"""What is said where a roster that is no file of this computer, and so has no folder of its own."""
 
 _PARTS_FOLDER, _QR_FOLDER = "links", "qr"
 _MANY_PICTURES = 1_000
@@ -68,7 +69,7 @@ class ResultFiles:
         check: bool = False,
     ) -> None:
         if output_dir is None and not isinstance(source, Path):
-            raise SettingsError(NO_FOLDER)
+            raise SettingsError(*NO_FOLDER)
         folder = output_dir if output_dir is not None else Path(source).parent  # type: ignore[arg-type]
         name = source.name
         place = str(source.resolve()) if isinstance(source, Path) else source.address
@@ -172,7 +173,7 @@ class ResultFiles:
                 self._write_workbook(f"{name}.xlsx", sheets, pictures)
             except TooManyRows as error:
                 if self._password is not None:
-                    raise BatchlinksError(f"{error} CSV cannot be protected, so no file was written.") from error
+                    raise BatchlinksError(*error.args, " CSV cannot be protected, so no file was written.") from error
                 what = "rows to fix" if name in ("errors", "check") else "links"
                 logger().warning(f"The {what} are more than a workbook holds, so they are written as CSV.")
             else:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import xlsxwriter
 from xlsxwriter.utility import xl_range
 
+from batchlinks.advice import Advice, Do
 from batchlinks.results.text_columns import (
     TEXT,
     batches,
@@ -68,13 +69,13 @@ def write_workbook(target: BinaryIO, sheets: Sequence[Sheet], *, title: str, pic
 def _check_size(sheet: Sheet) -> None:
     if len(sheet) > MAX_ROWS:
         raise TooManyRows(
-            f"Sheet {sheet.name} would have {len(sheet):,} rows, and a workbook holds {MAX_ROWS:,}. "
-            "Use --format csv, or split the list."
+            f"Sheet {sheet.name} would have {len(sheet):,} rows, and a workbook holds {MAX_ROWS:,}. ",
+            Advice(Do.WRITE_CSV),
         )
     if len(sheet.headers) > MAX_COLUMNS:
         raise TooManyRows(
-            f"Sheet {sheet.name} would have {len(sheet.headers):,} columns, and a workbook holds "
-            f"{MAX_COLUMNS:,}. Use --format csv, or name the columns to keep with --columns."
+            f"Sheet {sheet.name} would have {len(sheet.headers):,} columns, and a workbook holds {MAX_COLUMNS:,}. ",
+            Advice(Do.KEEP_FEWER_COLUMNS),
         )
 
 

@@ -26,10 +26,10 @@ async function call(method, path, fields) {
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Error("The server cannot be reached. Is it still running?");
+    throw new Error("We can't reach the server. Check that it's still running.");
   }
   if (answer.ok) return answer.status === 204 ? null : answer.json();
-  if (answer.status === 401) throw new Error("You are not signed in any more. Open the address of the page anew.");
+  if (answer.status === 401) throw new Error("You've been signed out. Open the link from IT again.");
   const told = await answer.json().catch(() => ({}));
   throw new Error(told.detail || `The server answered ${answer.status}.`);
 }
@@ -44,7 +44,7 @@ function localTimes(where) {
 async function partOf(path, what) {
   const answer = await fetch(path, { headers: { Accept: "text/html" } });
   if (answer.status === 404) { location.assign("/"); return null; }
-  if (!answer.ok) throw new Error("This page is out of date. Load it again.");
+  if (!answer.ok) throw new Error("This page is out of date. Reload it.");
   return find(what, new DOMParser().parseFromString(await answer.text(), "text/html"));
 }
 
@@ -108,25 +108,25 @@ function upload(file, fields) {
     let told = {};
     try { told = JSON.parse(request.responseText); } catch { /* answered below */ }
     if (request.status === 201) location.assign(`/runs/${told.id}`);
-    else refused(file, told.detail || `The server answered ${request.status}.`, told.sheets);
+    else refused(file, told.detail || `The server answered ${request.status}.`, told.asks, told.sheets);
   });
-  request.addEventListener("error", () => refused(file, "The list did not get to the server. Is it changed or open elsewhere? Choose it again."));
+  request.addEventListener("error", () => refused(file, "The upload failed. Check that the server is running and that the file hasn't changed, then choose it again."));
   request.open("POST", "/api/runs");
   request.setRequestHeader("Accept", "application/json");
   request.send(body);
 }
 
-function refused(file, why, sheets) {
+function refused(file, why, asks, sheets) {
   find("#uploading").hidden = true;
   find("#upload").hidden = false;
   find("#roster").value = "";
   const card = find("#refused"), choices = find("#sheets");
-  find("#refused-title").textContent = sheets ? "Which sheet is the patient list?" : "This list cannot be used yet";
+  find("#refused-title").textContent = sheets ? "Which sheet is the patient list?" : "We can't read this list yet";
   find("#refused-why").textContent = sheets ? "Several sheets of this workbook could be it." : why;
   card.classList.toggle("bad", !sheets);
   choices.hidden = !sheets;
   const retry = find("#retry");
-  retry.hidden = Boolean(sheets) || !/“(Row with the headers|Patient ID column)”/.test(why);
+  retry.hidden = asks !== "column" && asks !== "tables";
   retry.onsubmit = (event) => {
     event.preventDefault();
     upload(file, Object.fromEntries(Array.from(new FormData(retry)).filter(([, value]) => value !== "")));
@@ -255,7 +255,7 @@ function follow(path, state) {
   stream.addEventListener("gone", () => location.assign("/"));
   stream.addEventListener("error", () => {
     if (stream.readyState === EventSource.CLOSED) {
-      trouble("The connection to the server is lost. The run goes on; load this page again, or open its address anew.");
+      trouble("Connection lost. The run continues; reload this page to see it.");
     }
   });
 }
