@@ -195,7 +195,7 @@ def test_an_option_that_cannot_be_used_is_refused_with_a_sentence(
     [
         (b"PK\x03\x04 and then nothing", "patients.xlsx", "damaged"),
         (b"MRN,Name\n1,\"open", "patients.csv", "quote"),
-        (b"\x89PNG\r\n\x1a\n and more", "patients.xlsx", "is a picture, not a patient list. Export the list itself"),
+        (b"\x89PNG\r\n\x1a\n and more", "patients.xlsx", "is a picture, not a patient list. "),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_refused_with_a_sentence_and_not_kept(
