@@ -8,9 +8,17 @@ _END, _FREE, _FAT = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD
 
 
 def xls_workbook(
-    rows: Sequence[Sequence[object]], formats: Sequence[str], *, hidden: Sequence[int] = (), stream: str = "Workbook"
+    rows: Sequence[Sequence[object]],
+    formats: Sequence[str],
+    *,
+    hidden: Sequence[int] = (),
+    stream: str = "Workbook",
+    state: int = 0,
 ) -> bytes:
-    """One sheet, `P`, of texts and of numbers with the place of their format in `formats`; `hidden` rows from 0."""
+    """One sheet, `P`, of texts and of numbers with the place of their format in `formats`; `hidden` rows from 0.
+
+    `state` of the sheet: 0 visible, 1 hidden, 2 very hidden.
+    """
     biff8 = stream == "Workbook"
     version = 0x0600 if biff8 else 0x0500
     tail = struct.pack("<HHII", 0x0DBB, 1996, 0, 6) if biff8 else struct.pack("<HH", 0x0DBB, 1996)
@@ -35,7 +43,7 @@ def xls_workbook(
         start += _record(0xE0, struct.pack("<HHH", 0, 164 + number, 1) + b"\0" * (14 if biff8 else 10))
     name = _text("P", 1, biff8)
     offset = len(start) + 4 + 6 + len(name) + 4
-    start += _record(0x85, struct.pack("<IH", offset, 0) + name) + _record(0x0A, b"")
+    start += _record(0x85, struct.pack("<IH", offset, state) + name) + _record(0x0A, b"")
     return _compound_file(stream, start + sheet)
 
 

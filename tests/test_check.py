@@ -28,8 +28,6 @@ DECIDED_BY_HEALTHEX = {
     ErrorCode.NOT_ATTEMPTED,
 }
 RAISED_LATER_IN_THIS_RELEASE = {
-    ErrorCode.OTHER_TABLE,
-    ErrorCode.ODD_SHAPE,
     ErrorCode.HAS_CONSENTED,
     ErrorCode.KNOWN_AS_OTHER,
 }
@@ -204,6 +202,15 @@ def test_a_pattern_says_what_an_id_of_this_organisation_is(command: Command, tmp
     command("check", roster, "--id-column", "MRN", "--id-pattern", "[A-Z]{4}")
 
     assert results.codes(checked(roster)) == {3: "pattern_mismatch", 4: "placeholder_id"}
+
+
+def test_what_is_unlike_the_list_or_of_another_table_is_left_to_somebody(command: Command, tmp_path: Path) -> None:
+    rows = [f"00{number},Ann,1980-01-05" for number in range(1000, 1030)]
+    roster = csv_roster(tmp_path, *rows, "001099 Smith,Bob,1990-02-03", "", "NPI,Provider,Phone", "70010,House,5551")
+
+    command("check", roster)
+
+    assert results.codes(checked(roster)) == {32: "odd_shape", 34: "other_table", 35: "other_table"}
 
 
 def test_every_code_that_a_check_can_find_is_tested_here() -> None:

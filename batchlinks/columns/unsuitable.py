@@ -82,6 +82,13 @@ _PHONE = r"(?:\+?1[-. ]?)?\([2-9]\d{2}\) ?\d{3}[-. ]?\d{4}(?: ?(?:x|ext)\.? ?\d+
 # As it may be an ID's grouping too, it counts only where the header does not speak of an ID.
 _GROUPED_PHONE = r"(?:1[-.])?[2-9]\d{2}([-.])[2-9]\d{2}\1\d{4}"
 
+_ADDRESS = (
+    r"(?:\d+[A-Za-z]?(?:[- /]\d+)? (?:[NSEW]{1,2}\.? )?(?:[\w.'’-]+ ){1,4}(?:st|street|ave?|avenue|rd|road|dr|drive|ln|lane|blvd"
+    r"|boulevard|ct|court|pl|place|way|ter|terrace|cir|circle|pkwy|parkway|hwy|highway|sq|square|trl|trail|loop)\.?(?:[ ,#].*)?"
+    r"|p\.? ?o\.? ?box \d+.*|[^\W\d][\w. '’-]*(?:str\.|stra(?:ß|ss)e|gasse|weg|allee|platz) ?\d+ ?[a-z]?"
+    r"|\d+,? (?:rue|avenue|boulevard|chemin|place) .+|(?:calle|avenida|av\.|c/) .*\d+.*)"
+)
+
 _MONTH = r"(?:0?[1-9]|1[0-2])"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _NAMED_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
@@ -101,6 +108,7 @@ def _shown_by_form(header: str, texts: "Sequence[str]") -> Content | None:
         (_E_MAIL, Content.E_MAIL),
         (_PHONE, Content.PHONE),
         (_DATE, Content.DATE),
+        (_ADDRESS, Content.ADDRESS),
     ]
     if id_meaning(header).standing is Standing.NONE:
         forms.append((_GROUPED_PHONE, Content.PHONE))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from batchlinks.advice import COMMAND, Advice
 from batchlinks.arrow import frees_memory
 from batchlinks.columns.cautions import Caution, CautionsUndecided, find_cautions
-from batchlinks.columns.id_column import IdColumn, choose_id_column
+from batchlinks.columns.id_column import IdColumn, IdColumnUndecided, choose_id_column
 from batchlinks.config.id_pattern import IdPattern
 from batchlinks.config.secrets import RESULT_PASSWORD, read_result_password, read_secret
 from batchlinks.config.settings import RunSettings
@@ -21,6 +21,7 @@ from batchlinks.patients.identifier import clean, read_id
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.results.publish.result_files import NO_FOLDER, ResultFiles
 from batchlinks.results.summary import Summary
+from batchlinks.roster.csv_reader import ragged_rows
 from batchlinks.roster.error_report import without_report_columns
 from batchlinks.roster.id_list import read_id_list
 from batchlinks.roster.read import MAX_FILE_BYTES, read_roster
@@ -100,7 +101,10 @@ def load_roster(
     table = without_report_columns(read_roster(source, options))
     summary.roster, summary.roster_sha256 = table.name, table.sha256
     hooks.on_table(table)
-    column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
+    try:
+        column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
+    except IdColumnUndecided as question:
+        raise _with_ragged_rows(question, table) from None
     summary.id_column = column.name
     logger().info(
         f"Read {len(table):,} row{'' if len(table) == 1 else 's'}{f' from sheet {table.sheet}' if table.sheet else ''}; "
@@ -109,6 +113,15 @@ def load_roster(
         roster_sha256=table.sha256,
     )
     return Roster(table, column, *_decide_on_cautions(table, settings, hooks))
+
+
+def _with_ragged_rows(question: IdColumnUndecided, table: Table) -> IdColumnUndecided:
+    """The question after what may be its cause: rows that are wider or narrower than the header."""
+    if not table.misfits:
+        return question
+    cause = ragged_rows(table.misfits, len(table), len(table.headers), table.separator or ",")
+    said = str(question)
+    return IdColumnUndecided(f"{cause} {said[:1].upper()}{said[1:]}", question.candidates, question.names)
 
 
 def _password(settings: RunSettings, environment: Mapping[str, str]) -> str | None:
@@ -154,20 +167,23 @@ def apply_screening(roster: Roster, settings: RunSettings, *, withdrawn: frozens
     from batchlinks.screening.screen import screen  # with pandas, which is imported while the roster is read
 
     screened = screen(table, column, rules)
-    lifted = {code for option, codes in _MADE_VOID.items() if getattr(settings, option, None) for code in codes}
-    keep_earlier_verdicts(screened, table, column, lifted)
+    keep_earlier_verdicts(screened, table, column, _made_void(settings))
     screened.excluded = rules.excluded
     return screened
 
 
-_MADE_VOID: Mapping[str, tuple[ErrorCode, ...]] = {
-    "any_length": (ErrorCode.LOST_ZEROS,),
-    "id_width": (ErrorCode.LOST_ZEROS,),
-    "id_pattern": (ErrorCode.NO_DIGIT, ErrorCode.PATTERN_MISMATCH),
-    "any_shape": (ErrorCode.ODD_SHAPE,),
-    "exact_ids": (ErrorCode.AMBIGUOUS_ID,),
-}
-"""Option -> codes of an error report that do not hold any more where the option says so."""
+def _made_void(settings: RunSettings) -> frozenset[ErrorCode]:
+    """Codes of an error report that do not hold any more, since a setting says so."""
+    void: set[ErrorCode] = set()
+    if settings.any_length or settings.id_width is not None:
+        void.add(ErrorCode.LOST_ZEROS)
+    if settings.id_pattern is not None:
+        void |= {ErrorCode.NO_DIGIT, ErrorCode.PATTERN_MISMATCH}
+    if settings.any_shape:
+        void.add(ErrorCode.ODD_SHAPE)
+    if settings.exact_ids:
+        void.add(ErrorCode.AMBIGUOUS_ID)
+    return frozenset(void)
 
 
 def warn_of_links_before(roster: Roster, screened: Screened, known: pa.Table) -> None:

@@ -42,9 +42,26 @@ _AGGREGATES = re.compile(
 )
 
 
+_CALL = re.compile(r"([A-Z][A-Z0-9._]*)\s*\(", re.IGNORECASE)
+_COUNTED_RANGE = re.compile(
+    r"\b(?:SUBTOTAL|AGGREGATE|(?:SUM|COUNT|AVERAGE)(?:A|BLANK|IFS?)?|SUMPRODUCT)\s*\(.*[:\[]", re.IGNORECASE | re.DOTALL
+)
+_COUNT = frozenset(
+    """SUBTOTAL AGGREGATE SUM SUMA SUMIF SUMIFS COUNT COUNTA COUNTBLANK COUNTIF COUNTIFS AVERAGE AVERAGEA AVERAGEIF AVERAGEIFS
+    SUMPRODUCT""".split()
+)
+_AROUND_A_COUNT = frozenset("IF IFERROR N INT ROUND VALUE UNIQUE FILTER LEN TRIM ISBLANK ISNUMBER NOT ABS".split())
+_TEXT_THAT_SAYS = re.compile(r'"[^"]*[A-Za-z0-9][^"]*"')
+
+
 def is_aggregate(formula: str) -> bool:
-    """Whether all that a formula does is to count or add up a range of cells."""
-    return _AGGREGATES.fullmatch(formula) is not None
+    """Whether all that a formula does is to count or add up cells: `SUBTOTAL(3,A2:A9)`, `COUNTA(A:A)-1`."""
+    if _AGGREGATES.fullmatch(formula) is not None:
+        return True
+    if not _COUNTED_RANGE.search(formula) or _TEXT_THAT_SAYS.search(formula):
+        return False  # a text beside the count may make an ID of it
+    called = {name.upper().rpartition(".")[2] for name in _CALL.findall(formula)}
+    return bool(called & _COUNT) and called <= _COUNT | _AROUND_A_COUNT
 
 
 @dataclass(frozen=True, slots=True)

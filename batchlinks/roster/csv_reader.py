@@ -245,6 +245,11 @@ def _likely_reason(fields: Sequence[Sequence[str]], width: int, separator: str) 
     others = [other for other in SEPARATORS if other != separator]
     if sum(len(row) == 1 and any(other in row[0] for other in others) for row in fields) > half:
         return "Most likely the rows are separated by another character than the header. Export the list again."
+    if all(len(row) < width for row in fields):
+        return (
+            "Most likely blank fields at the end of these rows were left out, or a line break divides a row. Export the list "
+            "again as .xlsx."
+        )
     if all(len(row) == width + 1 for row in fields):
         return (
             "Each has one field more: most likely a comma inside a name or an address without quotes, or a column that has no "

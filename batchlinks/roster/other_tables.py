@@ -221,9 +221,14 @@ def _says_header(cells: Sequence[str], *, alone: bool = False) -> bool:
     return known >= _MOST_OF_A_HEADER * len(filled) and 3 * plain >= len(filled)
 
 
+def _is_all_words_of_headers(cells: Sequence[str]) -> bool:
+    """Whether each cell says what a column may hold: `NPI`, `Provider`, `Clinic`."""
+    return all(senses and Sense.UNKNOWN not in senses for senses in map(senses_of, filter(is_filled, cells)))
+
+
 def _must_be_header(table: Table, position: int, above: int, cells: Sequence[str]) -> bool:
-    """Whether a row can be nothing but headers, in whatever language: below a gap or a title, labels only, also in two
-    columns that otherwise hold numbers."""
+    """Whether a row can be nothing but headers, in whatever language: labels only, also in two columns that otherwise hold
+    numbers, or above rows that are made otherwise than the table; and below a gap or a title, or in the words of headers."""
     if position in table.misfits:
         return False
     filled = [cell for cell in cells if cell]
@@ -232,7 +237,28 @@ def _must_be_header(table: Table, position: int, above: int, cells: Sequence[str
     if any(any(map(str.isdigit, cell)) or is_placeholder(cell) for cell in filled):
         return False
     numbers = [column for column, cell in enumerate(cells) if cell and _holds_numbers(table, column, above)]
-    return len(numbers) > 1 and (_after_a_gap(table, position) or _after_a_title(table, position))
+    if not (_after_a_gap(table, position) or _after_a_title(table, position)):
+        return len(numbers) > 1 and _is_all_words_of_headers(cells)
+    return len(numbers) > 1 or (bool(numbers) and _is_made_otherwise_below(table, position, above, cells))
+
+
+def _is_made_otherwise_below(table: Table, position: int, above: int, cells: Sequence[str]) -> bool:
+    """Whether the rows under these labels hold numbers where the table holds none."""
+    below = slice(position + 1, position + 1 + _SAMPLE)
+    for column, cell in enumerate(cells):
+        texts = table.column(column).slice(below.start, _SAMPLE).to_pylist()
+        filled = [text for text in texts if is_filled(text)]
+        with_digits = sum(any(map(str.isdigit, text)) for text in filled)
+        so_far = table.column(column).slice(above, min(position - above, _SAMPLE)).to_pylist()
+        without = sum(is_filled(text) and not any(map(str.isdigit, text)) for text in so_far)
+        if (
+            cell
+            and filled
+            and with_digits == len(filled)
+            and without >= _MOST_OF_A_COLUMN * sum(map(is_filled, so_far)) > 0
+        ):
+            return True
+    return False
 
 
 def _after_a_gap(table: Table, position: int) -> bool:

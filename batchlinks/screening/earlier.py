@@ -10,8 +10,6 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.patients.identifier import clean
@@ -19,10 +17,6 @@ from batchlinks.patients.people import Difference
 from batchlinks.row_codes import Action, ErrorCode, WarningCode
 from batchlinks.screening.result import Screened
 from batchlinks.table import EarlierVerdict, ListProfile, Table
-
-_USUAL_SHARE, _KIND_SHARE = 0.95, 0.05
-_FROM, _KIND_FROM = 20, 3
-_TELLING_SHARE = 0.75
 
 _JUDGED_ANEW = frozenset(
     {
@@ -54,17 +48,19 @@ def profile_of(table: Table, screened: Screened, *, any_length: bool) -> ListPro
     """How the IDs of this list usually look, for whoever fixes a part of it; of a report, what its own list was like."""
     if table.earlier:
         return _most_common_profile(table.earlier)
-    ids = screened.ids.filter(pa.array(screened.codes == 0))
-    if len(ids) < _FROM:
+    from batchlinks.screening.frames import series  # with pandas, which is imported while the roster is read
+    from batchlinks.screening.lengths import usual_length
+    from batchlinks.screening.shapes import COMPARED_FROM, shapes_of
+
+    used = screened.codes == 0
+    if np.count_nonzero(used) < COMPARED_FROM:
         return ListProfile(list_sha256=table.sha256)
-    made = _shapes(ids).value_counts()
-    counts = {entry["values"]: entry["counts"] for entry in made.to_pylist() if entry["values"]}
-    kinds = [shape for shape, count in counts.items() if count >= max(_KIND_FROM, _KIND_SHARE * len(ids))]
-    telling = sum(counts[shape] for shape in kinds) >= _TELLING_SHARE * len(ids)
-    lengths = Counter({len(shape): count for shape, count in counts.items() if not shape.strip("9")})
-    usual, count = lengths.most_common(1)[0] if lengths else (0, 0)
-    sure = lengths.total() >= _FROM and count >= _USUAL_SHARE * lengths.total() and not any_length
-    return ListProfile(usual if sure else None, tuple(sorted(kinds)) if telling else (), table.sha256)
+    shapes = shapes_of(series(screened.ids), used)
+    kinds = sorted(shapes.names[shapes.kinds].tolist()) if shapes.are_telling else []
+    lengths = dict(
+        zip(shapes.lengths[shapes.all_digits].tolist(), shapes.rows[shapes.all_digits].tolist(), strict=True)
+    )
+    return ListProfile(None if any_length else usual_length(lengths), tuple(kinds), table.sha256)
 
 
 def keep_earlier_verdicts(screened: Screened, table: Table, column: IdColumn, lifted: Collection[ErrorCode]) -> None:
@@ -139,8 +135,10 @@ def _hold_against(profile: ListProfile, screened: Screened, position: int, lifte
     if digits and profile.usual_length is not None and len(identifier) < profile.usual_length:
         screened.refuse(position, ErrorCode.LOST_ZEROS, found=len(identifier), expected=profile.usual_length)
         return
-    lengths_vary = digits and sum(not shape.strip("9") for shape in profile.shapes) > 1
-    known = not profile.shapes or lengths_vary or _shape(identifier) in profile.shapes
+    from batchlinks.screening.shapes import shape
+
+    lengths_vary = digits and sum(not made.strip("9") for made in profile.shapes) > 1
+    known = not profile.shapes or lengths_vary or shape(identifier) in profile.shapes
     if not known and ErrorCode.ODD_SHAPE not in lifted:
         screened.refuse(position, ErrorCode.ODD_SHAPE)
 
@@ -157,21 +155,3 @@ def _group(verdict: EarlierVerdict) -> tuple[ErrorCode | None, object]:
 
 def _digests(table: Table, column: IdColumn) -> list[str]:
     return [id_digest(*cells) for cells in zip(*(table.column(part).to_pylist() for part in column.parts), strict=True)]
-
-
-_MADE = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"9" * 10 + b"a" * 52)
-
-
-def _shape(identifier: str) -> str:
-    """A digit as 9 and a letter as a, the rest as it is."""
-    return identifier.encode().translate(_MADE).decode()
-
-
-def _shapes(ids: pa.Array) -> pa.Array:
-    """`_shape` of a whole column."""
-    texts = pc.binary_join_element_wise(ids, "") if ids.offset else ids
-    validity, offsets, letters = texts.buffers()
-    if letters is None:
-        return texts
-    made = pa.py_buffer(letters.to_pybytes().translate(_MADE))
-    return pa.Array.from_buffers(texts.type, len(texts), [validity, offsets, made], offset=texts.offset)

@@ -1,5 +1,7 @@
 """How long all-digit IDs are: what tells that some have lost their leading zeros, as numbers do in Excel."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -25,9 +27,19 @@ def find_lost_zeros(rows: Rows) -> Refusals:
     if not _lengths_matter(rows):
         return
     digits = digits_of(rows)
-    usual, count = next(iter(_tally(digits).items()), (0, 0))
-    if count >= _LOST_ZEROS_SHARE * len(digits) and count >= 1 and len(digits) >= _COMPARED_FROM:
+    usual = usual_length(_tally(digits))
+    if usual is not None:
         yield from _shorter(digits, usual)
+
+
+def usual_length(rows_of: Mapping[int, int]) -> int | None:
+    """The number of digits that nearly all IDs have, so that a shorter one has lost zeros; None where none is so sure.
+
+    `rows_of`: digits -> rows whose ID has so many.
+    """
+    usual, count = max(rows_of.items(), key=lambda each: each[1], default=(0, 0))
+    total = sum(rows_of.values())
+    return usual if total >= _COMPARED_FROM and count >= _LOST_ZEROS_SHARE * total else None
 
 
 def _shorter(digits: "pd.Series[int]", usual: int) -> Refusals:

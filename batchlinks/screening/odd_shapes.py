@@ -104,6 +104,9 @@ _HEADING = (
 _MORE_LINES = 3
 """Lines that a record takes at most beside its first."""
 
+_MANY_PAIRS = 5
+"""Records of two lines that cannot be chance."""
+
 
 def is_rare(rows: Rows) -> Mask:
     """Rows whose ID has a shape that under a quarter of the rows have, or no other one."""
@@ -122,8 +125,9 @@ def strangers(rows: Rows) -> Mask:
 def unlike_a_patient(rows: Rows) -> Mask:
     """Sparse rows of a rare shape that name nobody; headings, subtotals, second lines of a record."""
     speaks = rows.readable & (rows.cells.report_lines | rows.cells.headers | rows.aggregates | rows.declared_totals)
+    second = _second_lines(rows)
     if not rows.sparse.any():
-        return speaks
+        return speaks | second
     strange, rare = strangers(rows), is_rare(rows)
     heading = np.zeros(len(rows), dtype=bool)
     heading[strange] = true(rows.ids[strange].str.contains(_HEADING))
@@ -135,7 +139,7 @@ def unlike_a_patient(rows: Rows) -> Mask:
         | _in_alternation(strange & unborn)
         | _labelled(rows)
     )
-    return speaks | (found & ~_known_elsewhere(rows, found))
+    return speaks | second | (found & ~_known_elsewhere(rows, found))
 
 
 def _in_rhythm(strange: Mask) -> Mask:
@@ -150,6 +154,26 @@ def _in_alternation(strange: Mask) -> Mask:
     """Rows in such a rhythm with one other row between their runs, as where each record takes several lines."""
     _, between = _runs(strange)
     return _in_rhythm(strange & (10 * (between == 1).sum() >= 9 * len(between)))
+
+
+def _second_lines(rows: Rows) -> Mask:
+    """Every other row of a list of five or more such pairs, of which the first names a person: records that take two lines.
+
+    The second is sparse and names none, or has no birth date, where all the first have one, and an ID that is made otherwise.
+    """
+    perhaps = [rows.readable & rows.sparse & ~rows.a_person]
+    if rows.identity.birth_date is not None:
+        born = np.zeros(len(rows.shapes.names), dtype=bool)
+        born[rows.shapes.of_row[rows.readable & rows.birth_date]] = True
+        perhaps.append(~rows.birth_date & rows.shapes.rows_of(~born))
+    for second in perhaps:
+        places = np.flatnonzero(second)
+        alternate = (
+            len(places) >= _MANY_PAIRS and bool((np.diff(places) == 2).all()) and 2 * len(places) >= len(rows) - 1
+        )
+        if alternate and places[0] > 0 and rows.a_person[places - 1].all():
+            return second
+    return np.zeros(len(rows), dtype=bool)
 
 
 def _runs(rows: Mask) -> tuple[Positions, Positions]:

@@ -131,8 +131,10 @@ class Rows:
 
     @cached_property
     def birth_date(self) -> Mask:
-        """Rows that give a birth date."""
-        return self._cells_with(self.identity.birth_date, "[0-9]")
+        """Rows that give a birth date; where the others are dates, a ZIP in that column is none."""
+        given = self._cells_with(self.identity.birth_date, "[0-9]")
+        dates = given & self._cells_with(self.identity.birth_date, _LIKE_A_DATE)
+        return dates if 2 * dates.sum() >= given.sum() else given
 
     @cached_property
     def first_name(self) -> Mask:
@@ -190,6 +192,9 @@ class Rows:
         return self.mask(self.table.total_rows)
 
 
+_LIKE_A_DATE = (
+    r"[0-9][-/. ]+[0-9A-Za-z]+[-/., ]+[0-9]|[A-Za-z]{3}[a-z.]* *[0-9]{1,2}, *[0-9]|^ *[0-9]{8}(?:[0-9]{6})? *$"
+)
 _LETTER = r"(?:[A-Za-z]|[^\x00-\x7F])"
 
 

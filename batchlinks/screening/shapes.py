@@ -19,7 +19,7 @@ _A_KIND_FROM = 3
 
 _RARE_SHARE = 0.05
 _USUAL_SHARE = 0.25
-_COMPARED_FROM = 20
+COMPARED_FROM = 20
 """IDs from which on one that is made like few others stands out."""
 
 _TELLING_SHARE = 0.75
@@ -125,7 +125,7 @@ def rare_rows(shapes: Shapes, *, any_length: bool) -> Mask:
     With `any_length`, all-digit IDs do not differ in shape.
     """
     nobody = np.zeros(len(shapes.of_row), dtype=bool)
-    if shapes.total < _COMPARED_FROM:
+    if shapes.total < COMPARED_FROM:
         return nobody
     if not shapes.are_telling:
         shapes = shapes.coarse()
