@@ -11,12 +11,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rosters import csv_table
 
 from batchlinks.columns.id_column import (
     IdColumnUndecided,
     IdColumnUnsuitable,
     choose_id_column,
     columns_for_ids,
+    display_names,
     possible_id_headers,
 )
 from batchlinks.columns.sensitive import social_security_columns
@@ -565,3 +567,22 @@ def test_a_header_does_not_say_social_security(header: str) -> None:
 )
 def test_values_look_like_social_security_numbers(header: str, cells: list[str], sensitive: bool) -> None:
     assert social_security_columns(table([header], [[cell] for cell in cells])) == ((0,) if sensitive else ())
+
+
+@pytest.mark.parametrize("headers", [["MRN"] * 3_000, [f"MRN {n}" for n in range(3_000)]], ids=["equal", "different"])
+def test_a_question_about_thousands_of_columns_is_a_few_lines(headers: list[str]) -> None:
+    cells = ",".join(str(100_001 + n) for n in range(len(headers)))
+
+    with pytest.raises(IdColumnUndecided, match="and 2,992 more") as asked:
+        choose_id_column(csv_table(f"{','.join(headers)}\n{cells}\n"))
+
+    assert len(str(asked.value)) < 600
+    assert len(asked.value.candidates) == 3_000
+
+
+def test_repeated_headers_are_numbered_past_those_that_look_numbered() -> None:
+    names = display_names(["A (2)", "A", "A", "", "A", "Column D", *["B"] * 20_000])
+
+    assert names[:6] == ["A (2)", "A", "A (3)", "Column D", "A (4)", "Column D (2)"]
+    assert names[-1] == "B (20000)"
+    assert len(set(names)) == len(names)

@@ -8,6 +8,7 @@ patient's, nothing else could be it, and nothing in its values speaks against it
 import difflib
 import re
 import string
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -129,7 +130,7 @@ def column_called(headers: Sequence[str], wanted: str) -> int | None:
         if len(same) == 1:
             return same[0]
         if same:
-            raise _undecided(headers, same, f"several columns are called so: {_list(_describe(headers, same))}")
+            raise _undecided(headers, same, f"several columns are called so: {_list_columns(headers, same)}")
     return _column_lettered(headers, wanted)
 
 
@@ -182,6 +183,7 @@ def _not_there(headers: Sequence[str], wanted: str) -> Iterator[Part]:
 # --- the column that is found ---------------------------------------------------------------------------------
 
 _HEADERS_SHOWN = 6
+_COLUMNS_LISTED = 8
 
 _PROVIDERS_OWN = frozenset({Kind.RECORD, Kind.PATIENT, Kind.SUBJECT})
 _INSURERS_OWN = frozenset({Kind.MEMBER, Kind.HOLDER})
@@ -199,16 +201,7 @@ def _found(table: "Table") -> IdColumn:
     # a blank column and one that names a kind stand in nobody's way
     living = [candidate for candidate in candidates if not says_nothing(table, candidate)]
     names_insurances = any(map(notes_an_insurance, headers))
-    chosen = [
-        candidate
-        for candidate in living
-        if candidate.meaning.standing >= Standing.LIKELY
-        and not any(
-            _stands_in_the_way(other, candidate, names_insurances=names_insurances)
-            for other in living
-            if other is not candidate
-        )
-    ]
+    chosen = _unrivaled(living, names_insurances=names_insurances)
     offered = _offered(table, candidates)
     if len(chosen) != 1:
         raise _undecided(headers, offered, _why_none(headers, living or candidates), example=_plainest(living))
@@ -230,7 +223,7 @@ def _candidates(table: "Table") -> list[Candidate]:
 
 def _offered(table: "Table", candidates: Sequence[Candidate]) -> list[int]:
     """The positions of the columns to choose from where somebody is asked, the most likely first."""
-    likely = [candidate.at for candidate in candidates]
+    likely = dict.fromkeys(candidate.at for candidate in candidates)
     others = [at for at in range(len(table.headers)) if at not in likely and is_worth_offering(table, at)]
     return [at for at in (*likely, *others) if unsuitable_content(table, at) is None]
 
@@ -242,20 +235,40 @@ def _columns_by_values(table: "Table") -> list[int]:
     ]
 
 
-def _stands_in_the_way(other: Candidate, candidate: Candidate, *, names_insurances: bool) -> bool:
-    """Whether `other` could be meant just as well, so that `candidate` is not taken unasked."""
-    if other.meaning.standing is Standing.DOUBTFUL:
-        return candidate.kind in FRAIL or (candidate.kind is Kind.MEMBER and other.kind in _DOUBTS_A_MEMBER)
-    if other.kind is Kind.BARE:
+def _unrivaled(candidates: Sequence[Candidate], *, names_insurances: bool) -> list[Candidate]:
+    """The likely ones beside which no other could be meant just as well."""
+    # by meaning, of which there are few however many columns there are
+    meanings = Counter((candidate.meaning.standing, candidate.kind) for candidate in candidates)
+
+    def is_rivaled(candidate: Candidate) -> bool:
+        own = (candidate.meaning.standing, candidate.kind)
+        return any(
+            _stands_in_the_way(*other, candidate, names_insurances=names_insurances)
+            for other, count in meanings.items()
+            if count > (other == own)
+        )
+
+    return [
+        candidate
+        for candidate in candidates
+        if candidate.meaning.standing >= Standing.LIKELY and not is_rivaled(candidate)
+    ]
+
+
+def _stands_in_the_way(standing: Standing, kind: Kind, candidate: Candidate, *, names_insurances: bool) -> bool:
+    """Whether another column of this meaning could be meant just as well, so that `candidate` is not taken unasked."""
+    if standing is Standing.DOUBTFUL:
+        return candidate.kind in FRAIL or (candidate.kind is Kind.MEMBER and kind in _DOUBTS_A_MEMBER)
+    if kind is Kind.BARE:
         # a table's own row ID beside the patient's
         return candidate.kind is Kind.BARE
-    if other.kind in _INSURERS_OWN and names_insurances:
+    if kind in _INSURERS_OWN and names_insurances:
         # the insurer's number, noted in a list of the clinic's
         return candidate.kind not in _PROVIDERS_OWN
-    if other.kind is Kind.NATIONAL:
+    if kind is Kind.NATIONAL:
         return candidate.kind is not Kind.RECORD
     # a hospital's list names Medicaid numbers too; a health plan's member ID may be either
-    return not (other.kind is Kind.PUBLIC_PAYER and candidate.kind in _PROVIDERS_OWN)
+    return not (kind is Kind.PUBLIC_PAYER and candidate.kind in _PROVIDERS_OWN)
 
 
 def _plainest(candidates: Sequence[Candidate]) -> int | None:
@@ -272,10 +285,10 @@ def _plainest(candidates: Sequence[Candidate]) -> int | None:
 def _why_none(headers: Sequence[str], candidates: Sequence[Candidate]) -> str:
     if not candidates:
         return "no column's header says that it is the patient ID (MRN, member ID, patient ID …)"
-    names = _describe(headers, [candidate.at for candidate in candidates])
-    if len(names) == 1:
-        return f"{names[0]} could be the patient ID, but its header does not say so for certain"
-    return f"more than one column could be the patient ID: {_list(names)}"
+    named = _list_columns(headers, [candidate.at for candidate in candidates])
+    if len(candidates) == 1:
+        return f"{named} could be the patient ID, but its header does not say so for certain"
+    return f"more than one column could be the patient ID: {named}"
 
 
 def _objection(table: "Table", candidate: Candidate) -> str | None:
@@ -296,12 +309,14 @@ def display_names(headers: Sequence[str]) -> list[str]:
     """What each column is called in results: a blank header becomes `Column H`, a repeated one gets ` (2)`."""
     names: list[str] = []
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     for at, header in enumerate(headers):
         name = plain = header or f"Column {column_letters(at)}"
-        count = 1
+        count = counts.get(plain, 1)
         while name in taken:
             count += 1
             name = f"{plain} ({count})"
+        counts[plain] = count
         taken.add(name)
         names.append(name)
     return names
@@ -321,9 +336,10 @@ def callable_names(headers: Sequence[str], columns: Sequence[int]) -> tuple[str,
     """Names for columns that `--id-column` takes and that cannot be a patient's data."""
     names = display_names(headers)
     certain = _is_header_row(headers)
+    counts = Counter(headers)
     return tuple(
         names[at]
-        if _may_be_shown(headers[at], certain=certain) and (names[at] != headers[at] or headers.count(headers[at]) == 1)
+        if _may_be_shown(headers[at], certain=certain) and (names[at] != headers[at] or counts[headers[at]] == 1)
         else f"column {column_letters(at)}"
         for at in columns
     )
@@ -346,6 +362,7 @@ def _is_header_row(headers: Sequence[str]) -> bool:
 
 
 def _describe(headers: Sequence[str], columns: Sequence[int]) -> list[str]:
+    """What columns are called in a message, in a few words each."""
     return [
         name if name == f"column {column_letters(at)}" else f"`{name}` (column {column_letters(at)})"
         for at, name in zip(columns, callable_names(headers, columns), strict=True)
@@ -356,7 +373,7 @@ def _undecided(
     headers: Sequence[str], candidates: Sequence[int], what: str, *, example: int | None = None
 ) -> IdColumnUndecided:
     shown = [] if candidates else [at for at, header in enumerate(headers) if is_plain(header)][:_HEADERS_SHOWN]
-    there = f" Among the columns: {_list(_describe(headers, shown))}." if shown else ""
+    there = f" Among the columns: {_list_columns(headers, shown)}." if shown else ""
     how = ", by its header or its letter"
     if example is not None:
         how = f', for example --id-column "{callable_names(headers, [example])[0]}"'
@@ -366,6 +383,13 @@ def _undecided(
         candidates=tuple(candidates),
         names=callable_names(headers, candidates),
     )
+
+
+def _list_columns(headers: Sequence[str], columns: Sequence[int]) -> str:
+    """The first few of these columns by name, and how many more there are."""
+    more = len(columns) - _COLUMNS_LISTED
+    shown = columns if more <= 0 else columns[:_COLUMNS_LISTED]
+    return _list([*_describe(headers, shown), *([f"{more:,} more"] if more > 0 else [])])
 
 
 def _list(names: Sequence[str]) -> str:
