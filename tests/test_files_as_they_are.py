@@ -203,7 +203,7 @@ def test_a_part_that_is_there_twice_is_a_sentence() -> None:
 def test_a_number_beyond_the_last_day_is_no_id() -> None:
     rows = '<row r="2"><c r="A2" s="1"><v>12345678</v></c></row>'
 
-    assert shown(read(package(code="mm/dd/yyyy", rows=rows))) == [("12345678", CellKind.DATE)]
+    assert shown(read(package(code="mm/dd/yyyy", rows=rows))) == [("########", CellKind.UNREADABLE_FORMAT)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from batchlinks.roster.number_format import BUILT_IN_FORMATS, NumberFormat, parse_format
+from batchlinks.roster.number_format import (
+    BUILT_IN_FORMATS,
+    NumberFormat,
+    is_day,
+    is_made_up_leap_day,
+    parse_format,
+)
 
 NO_CACHED_VALUE = -1
 UNREADABLE = -2
@@ -17,11 +23,20 @@ UNREADABLE = -2
 AGGREGATE = -3
 NO_DATE = -4
 """A number in a date format that is no day."""
-_FIRST_ERROR = -5
+LEAP_DAY = -5
+"""The 29 February 1900, which the fast reader takes for the day before."""
+_FIRST_ERROR = -6
 ERROR_TEXTS = ("#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!")
 """What a failed formula shows; the last stands for all others."""
 
 _UNREADABLE_FORMAT = parse_format("?")
+
+
+def date_mark(number: float, *, from_1904: bool) -> int | None:
+    """The mark of a number in a date format; None where the fast reader shows what a person sees."""
+    if not is_day(number, from_1904=from_1904):
+        return NO_DATE
+    return LEAP_DAY if is_made_up_leap_day(number, from_1904=from_1904) else None
 
 
 def error_text(mark: int) -> str | None:

@@ -47,8 +47,23 @@ BUILT_IN_FORMATS: Mapping[int, str] = {
     49: "@",
 }
 
-LAST_DAY = 2_958_465
-"""The number of 9999-12-31; what is beyond it, a date format shows as `########`."""
+NO_DAY_TEXT = "########"
+"""What a date format shows of a number that is no day: one below 0, or beyond 9999-12-31."""
+
+_LAST_DAY = 2_958_465
+_DAYS_TO_1904 = 1_462
+_LEAP_DAY = 60
+
+
+def is_day(number: float, *, from_1904: bool) -> bool:
+    """Whether a date format shows a date or time of `number`; `from_1904`: in a workbook that counts days from 1904."""
+    return 0 <= number < _LAST_DAY + 1 - (_DAYS_TO_1904 if from_1904 else 0)
+
+
+def is_made_up_leap_day(number: float, *, from_1904: bool) -> bool:
+    """Whether a date format shows the 29 February 1900, which Excel has and the calendar has not."""
+    return not from_1904 and _LEAP_DAY <= number < _LEAP_DAY + 1
+
 
 _WHOLE_LIMIT = 1e15  # a spreadsheet keeps 15 digits; from here on the last ones are made up
 

@@ -11,6 +11,7 @@ import python_calamine as calamine
 from batchlinks.errors import RosterError
 from batchlinks.roster.corrections import (
     AGGREGATE,
+    LEAP_DAY,
     NO_CACHED_VALUE,
     NO_DATE,
     UNREADABLE,
@@ -22,7 +23,7 @@ from batchlinks.roster.corrections import (
 from batchlinks.roster.file_kind import FileKind, damaged
 from batchlinks.roster.guard import Archive, limit_memory
 from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, Start, is_blank
-from batchlinks.roster.number_format import NumberFormat, Shown, shown_plainly
+from batchlinks.roster.number_format import NO_DAY_TEXT, NumberFormat, Shown, shown_plainly
 from batchlinks.roster.sheet_choice import choose_sheet, named_sheet, table_of
 from batchlinks.roster.source import ReadOptions
 from batchlinks.roster.transfer import BATCH_ROWS, Facts, Kinds, TableWriter
@@ -208,7 +209,9 @@ def _corrected(
         elif mark == UNREADABLE:
             kinds[position] = CellKind.UNREADABLE_FORMAT
         elif mark == NO_DATE:
-            kinds[position] = CellKind.DATE
+            texts[position], kinds[position] = NO_DAY_TEXT, CellKind.UNREADABLE_FORMAT
+        elif mark == LEAP_DAY:
+            texts[position] = texts[position].replace("1900-02-28", "1900-02-29")
         elif (error := error_text(mark)) is not None:
             texts[position], kinds[position] = error, CellKind.ERROR
         elif isinstance(value, int | float) and not isinstance(value, bool):

@@ -13,18 +13,18 @@ import olefile
 
 from batchlinks.roster.corrections import (
     AGGREGATE,
-    NO_DATE,
     UNREADABLE,
     Correction,
     MarkedCells,
     Styles,
+    date_mark,
     error_mark,
 )
-from batchlinks.roster.number_format import LAST_DAY
 
 _FORMULA, _EOF, _BOUNDSHEET, _MULRK, _RSTRING, _XF, _LABELSST = 0x06, 0x0A, 0x85, 0xBD, 0xD6, 0xE0, 0xFD
 _NUMBER, _LABEL, _BOOLERR, _ROW, _RK, _FORMAT, _BOF = 0x203, 0x204, 0x205, 0x208, 0x27E, 0x41E, 0x809
 _BIFF8 = 0x0600
+_DATE_1904 = 0x22
 _TEXTS = frozenset({_LABELSST, _LABEL, _RSTRING})
 _ERRORS = {0x00: "#NULL!", 0x07: "#DIV/0!", 0x0F: "#VALUE!", 0x17: "#REF!", 0x1D: "#NAME?", 0x24: "#NUM!", 0x2A: "#N/A"}
 _HIDDEN_ROW = 0x20
@@ -47,6 +47,7 @@ class XlsDetails:
             self._stream: bytes = document.openstream(name).read()
         version = struct.unpack_from("<H", self._stream, 4)[0]
         self._is_biff8 = version == _BIFF8
+        self._from_1904 = False
         codes: dict[int, str] = {}
         format_numbers: list[int] = []
         self._sheets: dict[str, _Sheet] = {}
@@ -55,6 +56,8 @@ class XlsDetails:
                 codes[struct.unpack_from("<H", data)[0]] = self._text(data, 2, wide_length=self._is_biff8)
             elif kind == _XF:
                 format_numbers.append(struct.unpack_from("<H", data, 2)[0])
+            elif kind == _DATE_1904:
+                self._from_1904 = struct.unpack_from("<H", data)[0] == 1
             elif kind == _BOUNDSHEET:
                 sheet = _Sheet(struct.unpack_from("<I", data)[0], self._text(data, 6, wide_length=False))
                 self._sheets[sheet.name] = sheet
@@ -75,7 +78,7 @@ class XlsDetails:
             return Correction(formats_known=False)
 
     def _read(self, offset: int) -> Correction:
-        cells = _Cells(self._styles, self._is_biff8)
+        cells = _Cells(self._styles, self._is_biff8, self._from_1904)
         hidden: list[int] = []
         for kind, data in self._records(offset):
             if kind == _ROW:
@@ -116,11 +119,12 @@ class XlsDetails:
 class _Cells:
     """Takes in the records of a sheet's cells."""
 
-    def __init__(self, styles: Styles, is_biff8: bool) -> None:
+    def __init__(self, styles: Styles, is_biff8: bool, from_1904: bool) -> None:
         self.marked = MarkedCells()
         self._styles = styles
         self._of_numbers, self._of_texts = styles.of_numbers, styles.of_texts
         self._is_biff8 = is_biff8
+        self._from_1904 = from_1904
 
     def take(self, kind: int, data: bytes) -> None:
         if kind in (_RK, _NUMBER):
@@ -147,8 +151,9 @@ class _Cells:
             self.marked.add(row + 1, column, UNREADABLE)
         elif style in self._styles.dates:
             number = struct.unpack_from("<d", value)[0] if kind == _NUMBER else _rk(struct.unpack_from("<I", value)[0])
-            if not 0 <= number < LAST_DAY + 1:
-                self.marked.add(row + 1, column, NO_DATE)
+            mark = date_mark(number, from_1904=self._from_1904)
+            if mark is not None:
+                self.marked.add(row + 1, column, mark)
 
     def _formula(self, data: bytes) -> None:
         row, column, style = _CELL.unpack_from(data)

@@ -14,18 +14,17 @@ from batchlinks.errors import RosterError
 from batchlinks.roster.corrections import (
     AGGREGATE,
     NO_CACHED_VALUE,
-    NO_DATE,
     UNREADABLE,
     Correction,
     MarkedCells,
     Marks,
     Styles,
+    date_mark,
     error_mark,
     is_aggregate,
 )
 from batchlinks.roster.file_kind import damaged
 from batchlinks.roster.guard import MAX_CELLS, Archive, too_far, xml_parser
-from batchlinks.roster.number_format import LAST_DAY
 from batchlinks.roster.xlsx_package import Package, in_usual_form, read_elements, read_package
 
 
@@ -227,10 +226,10 @@ class CloseLook:
 
 
 def look_closely(
-    archive: Archive, part: str, styles: Styles, *, values: bool, calculated_on_opening: bool
+    archive: Archive, part: str, styles: Styles, *, values: bool, calculated_on_opening: bool, from_1904: bool
 ) -> CloseLook:
-    """Take in a sheet again; with `values`, also its formulas and errors. Raises `RosterError`."""
-    closer = _CloserLook(archive.name, styles, values, calculated_on_opening)
+    """Take in a sheet again; with `values`, also its formulas, errors and dates. Raises `RosterError`."""
+    closer = _CloserLook(archive.name, styles, values, calculated_on_opening, from_1904)
     for chunk in archive.chunks(part):
         closer.parser.Parse(chunk, False)
     closer.parser.Parse(b"", True)
@@ -243,11 +242,12 @@ class _CloserLook:
     Ten million cells pass through here, so most leave after one look into a dictionary.
     """
 
-    def __init__(self, name: str, styles: Styles, values: bool, calculated_on_opening: bool) -> None:
+    def __init__(self, name: str, styles: Styles, values: bool, calculated_on_opening: bool, from_1904: bool) -> None:
         self._styles = styles
         self._of_numbers = {str(style): style for style in styles.of_numbers}
         self._of_texts = {str(style): style for style in styles.of_texts}
         self._calculated_on_opening = calculated_on_opening
+        self._from_1904 = from_1904
         self._values = values
         self.found = MarkedCells()
         self.survey = Survey()
@@ -377,8 +377,8 @@ class _CloserLook:
             self._mark(error_mark(self._value))
         elif self._is_formula and kind == "n" and self._is_not_calculated():
             self._mark(NO_CACHED_VALUE)
-        elif kind == "n" and self._value and self._is_no_date():
-            self._mark(NO_DATE)
+        elif kind == "n" and self._value and (mark := self._date_mark()) is not None:
+            self._mark(mark)
 
     def _counts_others(self) -> bool:
         """A formula that is shared stands in the first of its cells only."""
@@ -393,14 +393,14 @@ class _CloserLook:
         # Some programs write 0 as the result of every formula and leave the calculation to Excel.
         return not self._value or (self._value == "0" and self._calculated_on_opening)
 
-    def _is_no_date(self) -> bool:
+    def _date_mark(self) -> int | None:
         style = self._cell.get("s", "0")
         if not style.isdigit() or int(style) not in self._styles.dates:
-            return False
+            return None
         try:
-            return not 0 <= float(self._value) < LAST_DAY + 1
+            return date_mark(float(self._value), from_1904=self._from_1904)
         except ValueError:
-            return False
+            return None
 
     def _text(self, text: str) -> None:
         if self._in_value:
@@ -451,6 +451,7 @@ class XlsxDetails:
                 self._styles,
                 values=survey.has_formulas_or_errors or survey.is_unusual or bool(self._styles.dates),
                 calculated_on_opening=self._package.calculated_on_opening,
+                from_1904=self._package.from_1904,
             )
             self._looks[sheet] = look
             survey = look.survey
