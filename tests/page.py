@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,11 +109,17 @@ def environment(data: Path, healthex: RunningSimulator | None = None, **more: st
 
 
 @contextmanager
-def served(data: Path, *options: str, env: Mapping[str, str], scheme: str = "http") -> Iterator[Page]:
+def served(
+    data: Path,
+    *options: str,
+    env: Mapping[str, str],
+    scheme: str = "http",
+    program: Sequence[str] = ("-m", "batchlinks"),
+) -> Iterator[Page]:
     """The server, for as long as the block runs; also when it has been killed and started again."""
     data.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "batchlinks", "serve", "--port", "0", *options],
+        [sys.executable, *program, "serve", "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -30,6 +30,11 @@ _LONGEST_USER = 200
 _DRAIN_S = 20.0
 """For how long a refused upload is still taken from the line, so that its sender gets to read why it was refused."""
 
+SLOWEST_BODY_S = 30.0
+"""For how long in all the server waits for a body, beside the time that its bytes have at the slowest rate."""
+
+_SLOWEST_BYTES_A_SECOND = 1_000
+
 NOTICE_STYLE = (Path(__file__).parent / "static" / "notice.css").read_text(encoding="utf-8")
 """Stands in the page that turns somebody away, who may not load anything else from here."""
 
@@ -112,7 +117,8 @@ class Guard:
         if _announced_length(request) > limit:
             await _refuse_large(self._too_large(request), scope, receive, guarded)
             return
-        await _Bounded(self._app, limit, lambda: self._too_large(request))(scope, receive, guarded)
+        bounded = _Bounded(self._app, limit, lambda: self._too_large(request), lambda: self._too_slow(request))
+        await bounded(scope, receive, guarded)
 
     def _deny(self, request: Request) -> Response | None:
         """The answer to a request that comes no further; notes who it is in one that does."""
@@ -219,6 +225,13 @@ class Guard:
             f"The upload is larger than {megabytes:,} MB, the limit of this server. Split the list, or ask IT.",
         )
 
+    def _too_slow(self, request: Request) -> Response:
+        return self._refuse(
+            request,
+            HTTPStatus.REQUEST_TIMEOUT,
+            "The upload stopped arriving. Check the connection and upload it again.",
+        )
+
 
 def own_names(host: str) -> frozenset[str]:
     """By which names a server that listens on this host may be called."""
@@ -260,33 +273,54 @@ def _announced_length(request: Request) -> int:
 
 
 class _Bounded:
-    """Ends a request whose body grows beyond the limit, while it arrives."""
+    """Ends a request whose body grows beyond the limit, or hardly arrives, while it arrives."""
 
-    def __init__(self, app: ASGIApp, limit: int, refusal: Callable[[], Response]) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int, too_large: Callable[[], Response], too_slow: Callable[[], Response]
+    ) -> None:
         self._app = app
         self._limit = limit
-        self._refusal = refusal
+        self._too_large = too_large
+        self._too_slow = too_slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received, too_large = 0, False
+        received, waited_s, more_body = 0, 0.0, True
+        too_large = too_slow = started = False
+        clock = asyncio.get_running_loop().time
 
         async def bounded() -> Message:
-            nonlocal received, too_large
-            message = await receive()
+            nonlocal received, waited_s, more_body, too_large, too_slow
+            if not more_body:  # what comes now is the word that the browser is gone
+                return await receive()
+            since = clock()
+            try:
+                async with asyncio.timeout(SLOWEST_BODY_S + received / _SLOWEST_BYTES_A_SECOND - waited_s):
+                    message = await receive()
+            except TimeoutError:
+                too_slow = True
+                return {"type": "http.disconnect"}
+            waited_s += clock() - since
             received += len(message.get("body", b""))
+            more_body = message.get("more_body", False)
             if received > self._limit:
                 too_large = True
                 raise BodyTooLarge
             return message
 
-        async def unless_too_large(message: Message) -> None:
-            if not too_large:
+        async def unless_ended(message: Message) -> None:
+            nonlocal started
+            if not (too_large or too_slow):
+                started = True
                 await send(message)
 
         with suppress(BodyTooLarge):
-            await self._app(scope, bounded, unless_too_large)
+            await self._app(scope, bounded, unless_ended)
         if too_large:
-            await _refuse_large(self._refusal(), scope, receive, send)
+            await _refuse_large(self._too_large(), scope, receive, send)
+        elif too_slow and not started:
+            answer = self._too_slow()
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, send)
 
 
 async def _refuse_large(refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -26,6 +26,7 @@ from batchlinks.storage.private_files import make_folder
 from batchlinks.version import __version__
 from batchlinks.web import endpoints, pages
 from batchlinks.web.access import AccessPolicy, Guard, own_names
+from batchlinks.web.connection_limits import Connections, most_connections
 from batchlinks.web.refusals import explain, refusal
 from batchlinks.web.runs import Runs, UploadRules
 from batchlinks.web.safety import networks, origin_of, tls
@@ -130,6 +131,7 @@ def _uvicorn_config(serving: ServeSettings) -> uvicorn.Config:
     for name in ("uvicorn.error", "asyncio"):  # what they say of a broken request could quote it
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False
+    connections = Connections(most_connections())
     config = uvicorn.Config(
         "",
         access_log=False,  # addresses are nobody's business, and the first holds the token
@@ -138,7 +140,8 @@ def _uvicorn_config(serving: ServeSettings) -> uvicorn.Config:
         proxy_headers=False,  # who calls is who is connected, whatever a header says
         server_header=False,
         ws="none",
-        http="h11",
+        http=connections.protocol(),
+        backlog=connections.most,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
     )
     if serving.certfile:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from batchlinks.errors import BatchlinksError, SettingsError, defect
@@ -50,6 +50,7 @@ def explain(app: FastAPI) -> None:
     )
     on(BatchlinksError, _broken)
     on(HTTPException, _http)
+    on(ClientDisconnect, lambda _request, _error: Response(status_code=HTTPStatus.REQUEST_TIMEOUT))  # nobody reads it
     on(Exception, _defect)
 
 
