@@ -53,9 +53,7 @@ class Reply:
 
     @property
     def link(self) -> str:
-        link = json.loads(self.body)
-        assert isinstance(link, str)
-        return link
+        return self.body.decode()
 
 
 class Client:
@@ -130,15 +128,17 @@ def test_a_token_from_the_key_and_the_secret_gets_a_link(server: RunningSimulato
     client.token = json.loads(reply.body)["token"]
     answer = client.ask("123-456-0000")
 
-    assert (reply.status, answer.status) == (200, 200)
-    assert answer.headers["Content-Type"] == "application/json"
+    assert (reply.status, answer.status) == (201, 201)
+    assert answer.headers["Content-Type"] == "text/html"
     assert re.fullmatch(rf"{re.escape(LINK_START)}\?xid=123-456-0000\.[\w-]{{43}}", answer.link)
     assert server.links == {"123-456-0000": answer.link}
     assert (server.link_calls, server.token_calls) == (1, 1)
 
 
 def test_a_token_is_a_jwt_that_ends_in_a_day(client: Client) -> None:
-    token = json.loads(client.ask_token().body)["token"]
+    answer = json.loads(client.ask_token().body)
+    token = answer["token"]
+    assert abs(answer["expiration"] - time.time() - 86_400) < 60
     header, claims, _ = (base64.urlsafe_b64decode(part + "==") for part in token.split("."))
 
     assert json.loads(header) == {"alg": "HS256", "typ": "JWT"}
@@ -161,15 +161,15 @@ def test_without_the_right_key_and_secret_there_is_no_token(client: Client, body
     assert client.ask_token(body).status == status
 
 
-def test_the_same_id_gets_the_same_link_unless_told_otherwise() -> None:
-    with simulated() as (_, client):
+def test_the_same_id_gets_a_fresh_signature_or_the_same_link() -> None:
+    with simulated(fresh_links=False) as (_, client):
         first = client.ask().link
         assert client.ask().link == first
     with simulated() as (_, client):
         assert client.ask().link == first, "the seed decides, not the run"
     with simulated(seed=1) as (_, client):
         assert client.ask().link != first
-    with simulated(fresh_links=True) as (server, client):
+    with simulated() as (server, client):
         links = [client.ask().link, client.ask().link]
         assert links[0] != links[1]
         assert server.links == {"00417": links[1]}
@@ -192,15 +192,19 @@ def test_xid_begins_with_the_id_in_the_encoding_asked_for(
 
 
 def test_status_and_body_of_an_answer_are_open() -> None:
-    with simulated(success_status=201, body_format="text") as (server, client):
+    with simulated(success_status=200, body_format="json") as (server, client):
         answer = client.ask()
-        assert answer.status == 201
-        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-        assert answer.body.decode() == server.links["00417"]
-    with simulated(body_format="text", content_type="application/json") as (server, client):
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "application/json"
+        assert json.loads(answer.body) == server.links["00417"]
+    with simulated(content_type="application/json") as (server, client):
         answer = client.ask()
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.body.decode() == server.links["00417"]
+    with simulated(token_success_status=200, token_expiration=False) as (_, client):
+        answer = client.ask_token()
+        assert answer.status == 200
+        assert json.loads(answer.body).keys() == {"token"}
 
 
 # Strictness
@@ -251,7 +255,7 @@ def test_a_call_that_is_not_as_documented_is_refused(
 ) -> None:
     assert client.ask(**changes).status == status
     assert not server.links
-    assert client.ask().status == 200
+    assert client.ask().status == 201
 
 
 @pytest.mark.parametrize(
@@ -296,12 +300,12 @@ def test_a_token_outlives_the_server_that_issued_it() -> None:
         token = client.token
     with simulated() as (_, client):
         client.token = token
-        assert client.ask().status == 200
+        assert client.ask().status == 201
 
 
 def test_status_for_inactive_projects_and_further_projects_can_be_set() -> None:
     with simulated(inactive_status=409, projects=("p",), inactive_projects=("q",)) as (_, client):
-        assert [client.ask(project=project).status for project in ("p", "q", PROJECT)] == [200, 409, 404]
+        assert [client.ask(project=project).status for project in ("p", "q", PROJECT)] == [201, 409, 404]
 
 
 # What the server notes
@@ -321,8 +325,8 @@ def test_calls_are_recorded_with_id_token_status_and_attempt(server: RunningSimu
 
     seen = [(call.external_id, call.status, call.token_generation, call.attempt) for call in server.calls]
     assert seen == [
-        ("1", 200, 1, 1),
-        ("1", 200, 2, 2),
+        ("1", 201, 1, 1),
+        ("1", 201, 2, 2),
         ("1", 401, None, 3),
         ("2", 406, 1, 1),
         (None, 400, 1, 0),
@@ -331,7 +335,7 @@ def test_calls_are_recorded_with_id_token_status_and_attempt(server: RunningSimu
     assert [call.path for call in server.calls][-2:] == [f"/v1/projects/{PROJECT}/link", "/"]
     assert [call.time for call in server.calls] == sorted(call.time for call in server.calls)
     assert server.requests_for("1") == 3
-    assert server.statuses == {200: 2, 401: 1, 406: 1, 400: 1, 404: 1}
+    assert server.statuses == {201: 2, 401: 1, 406: 1, 400: 1, 404: 1}
 
 
 def test_unless_asked_only_counts_are_kept() -> None:
@@ -340,7 +344,7 @@ def test_unless_asked_only_counts_are_kept() -> None:
         client.ask()
         client.close()
         assert (server.calls, server.links) == ([], {})
-        assert (server.link_calls, server.max_in_flight, server.statuses) == (1, 1, {200: 1})
+        assert (server.link_calls, server.max_in_flight, server.statuses) == (1, 1, {201: 1})
 
 
 def test_the_most_calls_at_the_same_time_are_counted() -> None:
@@ -349,7 +353,7 @@ def test_the_most_calls_at_the_same_time_are_counted() -> None:
         statuses = [reply.status for reply in threads.map(lambda client: client.ask(), clients)]
         for client in clients:
             client.close()
-        assert statuses == [200] * 5
+        assert statuses == [201] * 5
         assert server.max_in_flight == 5
 
 
@@ -370,15 +374,16 @@ def test_nothing_is_logged(caplog: pytest.LogCaptureFixture, capfd: pytest.Captu
 
 
 def test_a_script_says_what_the_next_calls_for_an_id_get(server: RunningSimulator, client: Client) -> None:
-    server.script("00417", [503, ("status", 429, {"Retry-After": "2"}), 422, 201, "ok"])
+    server.script("00417", [503, ("status", 429, {"Retry-After": "2"}), 422, 202, "ok"])
 
     replies = [client.ask() for _ in range(6)]
 
-    assert [reply.status for reply in replies] == [503, 429, 422, 201, 200, 200]
+    assert [reply.status for reply in replies] == [503, 429, 422, 202, 201, 201]
     assert [reply.headers["Retry-After"] for reply in replies[:3]] == [None, "2", None]
-    assert replies[3].link == replies[5].link == server.links["00417"]
+    assert replies[3].link.startswith(f"{LINK_START}?xid=00417.")
+    assert replies[5].link == server.links["00417"]
     assert server.requests_for("00417") == 6
-    assert client.ask("another").status == 200
+    assert client.ask("another").status == 201
 
 
 def test_a_script_may_hold_any_body_another_link_and_a_wait(server: RunningSimulator, client: Client) -> None:
@@ -396,7 +401,7 @@ def test_a_script_may_hold_any_body_another_link_and_a_wait(server: RunningSimul
 def test_a_scripted_call_meets_no_limit_and_no_fault() -> None:
     with simulated(rate=0.001, burst=1, server_error_share=1, reject_pattern=".*") as (server, client):
         server.script("00417", ["ok", "ok"])
-        assert [client.ask().status for _ in range(3)] == [200, 200, 422]
+        assert [client.ask().status for _ in range(3)] == [201, 201, 422]
 
 
 def test_a_script_does_not_excuse_a_call_that_is_not_as_documented(
@@ -440,7 +445,7 @@ def test_a_dropped_connection_is_closed_without_an_answer(server: RunningSimulat
     with pytest.raises(http.client.RemoteDisconnected):
         client.ask()
     assert [call.status for call in server.calls] == [None]
-    assert client.ask().status == 200
+    assert client.ask().status == 201
 
 
 @pytest.mark.parametrize("body_format", ["json", "text"])
@@ -450,7 +455,7 @@ def test_a_truncated_answer_promises_more_than_it_holds(body_format: str) -> Non
         with pytest.raises(http.client.IncompleteRead) as caught:
             client.ask()
         assert 0 < len(caught.value.partial) < len(client.ask().body)
-        assert server.calls[0].status == 200
+        assert server.calls[0].status == 201
 
 
 def test_a_link_that_broke_off_does_not_count_as_answered(server: RunningSimulator, client: Client) -> None:
@@ -468,7 +473,7 @@ def test_a_hanging_call_is_never_answered_and_does_not_hold_up_the_end() -> None
             waiting = threads.submit(patient.ask)
             with pytest.raises(TimeoutError):
                 impatient.ask()
-            assert impatient.ask().status == 200
+            assert impatient.ask().status == 201
             _until(lambda: server.in_flight == 1)
             before = time.monotonic()
             server.stop()
@@ -477,7 +482,7 @@ def test_a_hanging_call_is_never_answered_and_does_not_hold_up_the_end() -> None
         impatient.close()
         patient.close()
     assert time.monotonic() - before < 1
-    assert [call.status for call in server.calls] == [None, None, 200]
+    assert [call.status for call in server.calls] == [None, None, 201]
 
 
 def test_a_slow_call_does_not_hold_up_the_end() -> None:
@@ -512,7 +517,7 @@ def test_answers_without_a_link(server: RunningSimulator, client: Client) -> Non
     page, empty = client.ask(), client.ask()
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page.body.startswith(b"<!doctype html>")
-    assert (empty.status, empty.body) == (200, b"")
+    assert (empty.status, empty.body) == (201, b"")
 
 
 def test_links_that_must_not_be_used(server: RunningSimulator, client: Client) -> None:
@@ -667,7 +672,7 @@ def talk(server: RunningSimulator, external_id: str, *, until: Callable[[bytes],
 def test_ids_can_be_refused_by_list_and_by_pattern() -> None:
     with simulated(reject_ids=frozenset({"7"}), reject_pattern="9+", reject_status=404) as (_, client):
         ids = ["7", "77", "99", "98"]
-        assert [client.ask(external_id).status for external_id in ids] == [404, 200, 404, 200]
+        assert [client.ask(external_id).status for external_id in ids] == [404, 201, 404, 201]
         assert client.ask("7").status == 404
 
 
@@ -675,7 +680,7 @@ def test_every_call_can_get_the_same_status() -> None:
     with simulated(every_status=403) as (server, client):
         assert client.ask().status == 403
         server.change(every_status=None)
-        assert client.ask().status == 200
+        assert client.ask().status == 201
 
 
 # Shares: seeded, and different for each attempt
@@ -696,14 +701,14 @@ def test_shares_are_kept_and_the_same_seed_does_the_same_again() -> None:
         with simulated(seed=seed, **shares) as (_, client):
             replies = [client.ask(f"{number:05}") for number in range(500) for _ in range(2)]
             return [
-                200 if b"http" in reply.body else reply.status * (1 + reply.body.count(b"html")) for reply in replies
+                201 if b"http" in reply.body else reply.status * (1 + reply.body.count(b"html")) for reply in replies
             ]
 
     first = statuses(1)
     assert first == statuses(1)
     assert first != statuses(2)
     assert first[::2] != first[1::2], "an ID that failed may succeed when it is sent again"
-    assert 0.55 < first.count(200) / len(first) < 0.65
+    assert 0.55 < first.count(201) / len(first) < 0.65
     assert {500, 502, 503, 504, 302} < set(first)
 
 
@@ -731,7 +736,7 @@ def test_drawn_numbers_are_shares_and_never_change(seed: int, subject: str, atte
 
 def test_latency_is_as_told() -> None:
     plan = FaultPlan(SimulatorOptions(latency_ms=100, jitter_ms=50))
-    waits = [plan.step("00417", attempt)[1] for attempt in range(1, 200)]
+    waits = [plan.step("00417", attempt)[1] for attempt in range(1, 201)]
     assert all(0.1 <= wait_s < 0.15 for wait_s in waits)
     assert max(waits) - min(waits) > 0.04
     assert FaultPlan(SimulatorOptions(latency_ms=100)).step("00417", 1) == (HONEST, 0.1)
@@ -750,11 +755,11 @@ def test_latency_is_as_told() -> None:
 def test_a_bucket_lets_the_burst_through_and_then_the_rate() -> None:
     clock = Clock()
     with simulated(rate=10, burst=3, clock=clock) as (server, client):
-        assert [client.ask(str(n)).status for n in range(5)] == [200, 200, 200, 429, 429]
+        assert [client.ask(str(n)).status for n in range(5)] == [201, 201, 201, 429, 429]
         clock.now += 0.1
-        assert [client.ask(str(n)).status for n in range(2)] == [200, 429]
+        assert [client.ask(str(n)).status for n in range(2)] == [201, 429]
         clock.now += 100
-        assert [client.ask(str(n)).status for n in range(4)] == [200, 200, 200, 429]
+        assert [client.ask(str(n)).status for n in range(4)] == [201, 201, 201, 429]
         assert (server.refused, server.link_calls) == (4, 11)
 
 
@@ -798,7 +803,7 @@ def test_a_refused_call_is_not_an_attempt() -> None:
         client.ask("2")
         clock.now += 1
         client.ask("2")
-        assert [(call.status, call.attempt) for call in server.calls] == [(200, 1), (429, 1), (200, 1)]
+        assert [(call.status, call.attempt) for call in server.calls] == [(201, 1), (429, 1), (201, 1)]
 
 
 def test_more_calls_at_the_same_time_than_allowed_are_refused() -> None:
@@ -808,8 +813,8 @@ def test_more_calls_at_the_same_time_than_allowed_are_refused() -> None:
         _until(lambda: server.in_flight == 1)
         refusal = second.ask()
         assert (refusal.status, refusal.headers["Retry-After"]) == (429, "1")
-        assert waiting.result().status == 200
-        assert second.ask().status == 200
+        assert waiting.result().status == 201
+        assert second.ask().status == 201
         second.close()
 
 
@@ -819,18 +824,18 @@ def test_more_calls_at_the_same_time_than_allowed_are_refused() -> None:
 def test_a_token_can_die_after_some_calls_or_some_time() -> None:
     clock = Clock()
     with simulated(token_dies_after_calls=2, token_dies_after_s=10, clock=clock) as (server, client):
-        assert [client.ask().status for _ in range(3)] == [200, 200, 401]
+        assert [client.ask().status for _ in range(3)] == [201, 201, 401]
         client.token = server.issue_token()
-        assert client.ask().status == 200
+        assert client.ask().status == 201
         clock.now += 10
         assert client.ask().status == 401
 
 
 def test_all_tokens_can_be_revoked_at_a_call_or_at_once() -> None:
     with simulated(revoke_tokens_at_call=3) as (server, client):
-        assert [client.ask().status for _ in range(4)] == [200, 200, 401, 401]
+        assert [client.ask().status for _ in range(4)] == [201, 201, 401, 401]
         client.token = json.loads(client.ask_token().body)["token"]
-        assert client.ask().status == 200
+        assert client.ask().status == 201
         server.revoke_tokens()
         assert client.ask().status == 401
 
@@ -851,7 +856,7 @@ def test_tokens_can_be_short_lived() -> None:
 
 def test_it_can_die_after_some_answers_and_come_back_at_the_same_port() -> None:
     with simulated(die_after=2) as (server, client):
-        assert [client.ask().status for _ in range(2)] == [200, 200]
+        assert [client.ask().status for _ in range(2)] == [201, 201]
         with pytest.raises(http.client.RemoteDisconnected):
             client.ask()
         with pytest.raises(ConnectionRefusedError):
@@ -859,14 +864,14 @@ def test_it_can_die_after_some_answers_and_come_back_at_the_same_port() -> None:
         with pytest.raises(ConnectionRefusedError):
             client.ask_token()
         server.change(die_after=None)
-        assert client.ask().status == 200
+        assert client.ask().status == 201
         server.change(die_after=0)
         with pytest.raises(http.client.RemoteDisconnected):
             client.ask()
         with pytest.raises(ConnectionRefusedError):
             client.ask()
         server.change(die_after=None)
-        assert client.ask().status == 200
+        assert client.ask().status == 201
 
 
 def test_it_can_be_dead_from_the_start() -> None:
@@ -878,7 +883,7 @@ def test_it_can_be_dead_from_the_start() -> None:
 
 def test_it_can_die_by_failing_or_by_falling_silent() -> None:
     with simulated(die_after=1, die_by="error") as (server, client):
-        assert [client.ask().status, client.ask().status, client.ask_token().status] == [200, 503, 503]
+        assert [client.ask().status, client.ask().status, client.ask_token().status] == [201, 503, 503]
         server.change(die_by="hang")
         impatient = Client(server, timeout_s=0.1)
         with pytest.raises(TimeoutError):
@@ -982,7 +987,7 @@ def test_a_change_without_sense_is_refused_and_changes_nothing(server: RunningSi
     with pytest.raises(SettingsError):
         server.change(rate=-1)
     assert server.options == SimulatorOptions()
-    assert client.ask().status == 200
+    assert client.ask().status == 201
 
 
 def options_of(options: dict[str, typing.Any]) -> SimulatorOptions:

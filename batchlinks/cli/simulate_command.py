@@ -33,8 +33,9 @@ def _simulator_options(function: Any) -> Any:
         choices = tuple(part for part in get_args(annotation) if isinstance(part, str))
         unit = f" ({entry.metadata['unit']})" if entry.metadata["unit"] else ""
         shape: dict[str, Any] = {"type": click.Choice(choices) if choices else kind, "multiple": multiple}
+        is_on = entry.default is True  # then there must be a way to turn it off
         function = cloup.option(
-            flag(entry.name),
+            f"{flag(entry.name)}/--no-{entry.name.replace('_', '-')}" if is_on else flag(entry.name),
             entry.name,
             default=entry.default,
             show_default=entry.default not in (None, False, 0.0),

@@ -1,7 +1,7 @@
 """One call to HealthEx: an external ID goes out, what came back is a value.
 
 This is the only module that knows the API's addresses, headers and statuses, and the only one that sees httpx's
-exceptions. What is not documented is not relied on: any 2xx may move_between the link, bare or JSON-quoted.
+exceptions. What is not documented is not relied on: any 2xx may carry the link, bare or JSON-quoted.
 """
 
 import json

@@ -266,7 +266,7 @@ class _CloserLook:
         self.parser.StartElementHandler = self._begin
 
     def _begin(self, root: str, _: dict[str, str]) -> None:
-        """The root element shows whether the names of this file move_between a prefix, as in `x:row`."""
+        """The root element shows whether the names of this file carry a prefix, as in `x:row`."""
         prefix = root[: len(root) - len(root.rpartition(":")[2])]
         names = ("c", "row", "v", "f", "is", "col", "sheetFormatPr")
         cell_tag, row_tag, value_tag, formula_tag, inline_tag, column_tag, format_tag = (

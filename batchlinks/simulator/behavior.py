@@ -24,7 +24,7 @@ def _share(sentence: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class SimulatorOptions:
-    """How the stand-in answers. The defaults are a HealthEx without faults or limits.
+    """How the stand-in answers. The defaults are a HealthEx without faults or limits, as it was seen to answer.
 
     The fault shares exclude one another: a call meets at most one fault, so together they are at most 1.
     Which one is decided by `seed`, the external ID and the number of the attempt, so a run can be repeated
@@ -41,12 +41,14 @@ class SimulatorOptions:
     inactive_projects: tuple[str, ...] = _option(("inactive-project",), "projects that are known but not active")
     inactive_status: int = _option(403, "answer to a link call for an inactive project", "HTTP status")
 
-    # What a link and its answer look like. The documentation leaves all of this open, but it shows the
+    # What a link and its answer look like: as they were seen, since the documentation leaves most of it open. It shows the
     # external ID in xid as it stands: hence "raw".
     link_host: str = _option("app.healthex.invalid", "host that links lead to")
-    success_status: int = _option(200, "answer that carries a link", "HTTP status")
-    body_format: Literal["json", "text"] = _option("json", "link as a quoted JSON string or as bare text")
-    content_type: str | None = _option(None, "Content-Type of a link, whatever its format (default: as its format)")
+    success_status: int = _option(201, "answer that carries a link", "HTTP status")
+    body_format: Literal["json", "text"] = _option("text", "link as a quoted JSON string or as bare text")
+    content_type: str | None = _option(
+        None, "Content-Type of a link (default: text/html for bare text, application/json for JSON)"
+    )
     xid_encoding: Literal["raw", "space", "percent", "percent-twice", "plus"] = _option(
         "raw",
         "special characters in xid: as they stand, %20 for a space, all percent-encoded, percent-encoded twice, or once with "
@@ -56,7 +58,9 @@ class SimulatorOptions:
         "exact", "how links, right and wrong, spell an ID"
     )
     xid_spelled: float = _option(1.0, "links that spell it so, the others exactly, as a share of all links", "0 to 1")
-    fresh_links: bool = _option(False, "a second call for the same ID gets a new link instead of the same")
+    fresh_links: bool = _option(
+        True, "a second call for the same ID gets a link with another signature, or the same link"
+    )
 
     # How long it takes, and how much it takes.
     latency_ms: float = _option(0.0, "wait before the answer to a link call that is within the limits", "milliseconds")
@@ -69,9 +73,7 @@ class SimulatorOptions:
     retry_after_s: float | None = _option(
         None, "what Retry-After says (default: the whole seconds until a call is let through)", "seconds"
     )
-    retry_after_share: float = _option(
-        1.0, "refusals that move_between Retry-After, as a share of all refusals", "0 to 1"
-    )
+    retry_after_share: float = _option(1.0, "refusals that carry Retry-After, as a share of all refusals", "0 to 1")
 
     # Faults of the connection.
     drop_share: float = _share("connections closed instead of an answer")
@@ -139,6 +141,8 @@ class SimulatorOptions:
     every_status: int | None = _option(None, "answer to every link call that is well formed", "HTTP status")
 
     # Tokens.
+    token_success_status: int = _option(201, "answer that carries a token", "HTTP status")
+    token_expiration: bool = _option(True, "an answer with a token says when it expires, or not")
     token_lifetime_s: float = _option(86_400.0, "time until a token's exp", "seconds")
     token_dies_after_calls: int | None = _option(None, "a token is refused after so many link calls", "calls")
     token_dies_after_s: float | None = _option(None, "a token is refused after so long, whatever its exp", "seconds")
@@ -163,8 +167,9 @@ class SimulatorOptions:
         for name in ("token_status", "every_status"):
             if getattr(self, name) is not None:
                 _check_status(name, getattr(self, name))
-        if not 200 <= self.success_status <= 299:
-            raise SettingsError("success_status must be between 200 and 299.")
+        for name in ("success_status", "token_success_status"):
+            if not 200 <= getattr(self, name) <= 299:
+                raise SettingsError(f"{name} must be between 200 and 299.")
         for name in _AT_LEAST_0:
             _check_at_least(name, getattr(self, name), 0)
         for name in _AT_LEAST_1:

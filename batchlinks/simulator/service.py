@@ -37,7 +37,7 @@ from batchlinks.simulator.faults import (
     retry_after,
     step_of,
 )
-from batchlinks.simulator.http_answers import HTML, JSON, LOGIN_PAGE, TEXT, CutOff, answer, problem, truncated
+from batchlinks.simulator.http_answers import HTML, JSON, LOGIN_PAGE, CutOff, answer, problem, truncated
 from batchlinks.simulator.link_maker import LinkMaker
 from batchlinks.simulator.token_issuer import Token, TokenIssuer
 
@@ -134,10 +134,10 @@ class Service:
         self.options = options
         self._plan = FaultPlan(options)
         self._maker = LinkMaker(options)
-        self._counts_attempts = self._record or self._plan.depends_on_attempt or options.fresh_links
+        self._counts_attempts = self._record or self._plan.depends_on_attempt
         self._rejects = None if options.reject_pattern is None else IdPattern(options.reject_pattern, "reject_pattern")
         self._is_active = dict.fromkeys(options.inactive_projects, False) | dict.fromkeys(options.projects, True)
-        type_of_format = JSON if options.body_format == "json" else TEXT
+        type_of_format = JSON if options.body_format == "json" else "text/html"
         self._link_type = options.content_type or type_of_format
 
     def _new_bucket(self) -> TokenBucket | None:
@@ -239,8 +239,12 @@ class Service:
         return await self._perform(step, self._token_answer)
 
     def _token_answer(self, step: Answer) -> web.Response:
-        status = step.status if isinstance(step, Honest) and step.status is not None else 200
-        return answer(status, json.dumps({"token": self.tokens.issue(self.options.token_lifetime_s)}))
+        options = self.options
+        status = step.status if isinstance(step, Honest) and step.status is not None else options.token_success_status
+        content: dict[str, object] = {"token": self.tokens.issue(options.token_lifetime_s)}
+        if options.token_expiration:
+            content["expiration"] = int(time.time() + options.token_lifetime_s)
+        return answer(status, json.dumps(content))
 
     async def _reply_to_link_call(self, asked: _LinkCall) -> web.Response:
         self.link_calls += 1
@@ -409,7 +413,9 @@ class Service:
         return CutOff()
 
     def _link_answer(self, project: str, external_id: str, attempt: int, step: Answer) -> web.Response:
-        issue = attempt if self.options.fresh_links else 1
+        issue = 1
+        if self.options.fresh_links:  # no two calls alike, also where nobody counts the attempts
+            issue = attempt if self._counts_attempts else self.link_calls
         link = self._link(project, external_id, issue, step)
         status = self.options.success_status
         if isinstance(step, Honest):
