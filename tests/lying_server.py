@@ -38,6 +38,9 @@ class LyingServer:
     names: bool = True
     """Whether its honest links name their patients."""
 
+    same_for_all: bool = False
+    """Whether everybody gets one link, which names nobody and was made for nobody."""
+
     answers: dict[str, Lie] = field(default_factory=dict)
     made_for: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -73,6 +76,8 @@ class LyingServer:
     async def answer(self, request: web.Request) -> web.Response:
         external_id = (await request.json())["externalId"]
         self.asked.append(external_id)
+        if self.same_for_all:
+            return web.Response(status=201, text=link_to("q1Zq"), content_type="text/html")
         lie = self.answers.get(external_id)
         if lie is None:
             link = self.make(external_id, says=external_id if self.names else None)

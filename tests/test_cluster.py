@@ -34,6 +34,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has nei
 
 TROUBLE: dict[str, object] = {
     "seed": 3,
+    "fresh_links": False,
     "jitter_ms": 20,
     "server_error_share": 0.02,
     "drop_share": 0.02,

@@ -1,7 +1,9 @@
 """Connections that say more, less, earlier or later than they should: the next patient never gets what came unasked."""
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,9 @@ from aiohttp.client_proto import ResponseHandler
 from conftest import PROJECT, Ended
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_servers import Conversation, answer, in_chunks, link_of, talking
+from raw_servers import LINK_PAGE, Conversation, answer, in_chunks, link_of, talking
 
-from batchlinks.healthex.api import Answer, Failed, HealthExApi, Issued
+from batchlinks.healthex.api import Answer, Failed, HealthExApi, Issued, Repeated
 from batchlinks.healthex.connections import WatchedConnector, WatchedProtocol, is_one_answer
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.simulator import RunningSimulator
@@ -191,12 +193,12 @@ def test_an_answer_that_comes_again_after_the_next_request_is_noticed() -> None:
         found = ask(server.url, "1", "2", "2", "3")
 
     assert found[:1] == own_links("1")
-    assert isinstance(found[1], Failed)
-    assert found[2:] == [Issued(link_of("2")), Failed("the answer to the call before came again")]
+    assert found[1:2] == [Repeated(link_of("1"))]
+    assert found[2:] == [Issued(link_of("2")), Repeated(link_of("2"))]
 
 
 @pytest.mark.parametrize("after_ms", [0, 5])
-def test_repeated_answers_whose_links_name_nobody_put_nobody_in_anothers_row(
+def test_repeated_answers_put_nobody_in_anothers_row(
     command: Command, start_healthex: StartHealthEx, tmp_path: Path, after_ms: int
 ) -> None:
     healthex = start_healthex(repeat_share=0.3, repeat_after_ms=after_ms, jitter_ms=4, seed=5)
@@ -208,6 +210,37 @@ def test_repeated_answers_whose_links_name_nobody_put_nobody_in_anothers_row(
     for row in results.links(tmp_path / "patients.links.xlsx"):
         assert f"xid={row['MRN']}." in row["link"]
     assert healthex.link_calls >= 80
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.002])
+def test_repeated_answers_whose_links_name_nobody_put_nobody_in_anothers_row(
+    command: Command, healthex: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_s: float
+) -> None:
+    made_for: dict[str, str] = {}
+    asked = itertools.count()
+
+    def script(conversation: Conversation) -> None:
+        while True:
+            external_id = conversation.next_id()
+            number = next(asked)
+            link = f"{LINK_PAGE}?xid=q{number}Zq.signature"
+            made_for[link] = external_id
+            conversation.say(answer(link))
+            if number % 3 == 0:  # again, before the next request or after it
+                time.sleep(after_s)
+                conversation.say(answer(link))
+
+    monkeypatch.setenv("HEALTHEX_TOKEN", healthex.issue_token())
+    (tmp_path / "patients.csv").write_text("MRN\n" + "".join(f"{100_001 + n}\n" for n in range(80)), encoding="utf-8")
+    with talking(script) as server:
+        monkeypatch.setenv("HEALTHEX_API_URL", server.url)
+        ended = command("run", tmp_path / "patients.csv", "--concurrency", "8")
+
+    assert ended.code in (0, 3), ended.err
+    rows = results.links(tmp_path / "patients.links.xlsx")
+    assert len(rows) > 60
+    for row in rows:
+        assert made_for[row["link"]] == row["MRN"]
 
 
 # --- harmless: kept so --------------------------------------------------------------------------------------------

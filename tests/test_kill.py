@@ -130,7 +130,9 @@ class Runs:
 
 @pytest.fixture
 def runs(start_healthex: Callable[..., RunningSimulator], tmp_path: Path) -> Iterator[Runs]:
-    healthex = start_healthex(seed=7, latency_ms=4, reject_pattern=r"100[0-9][0-9]7", drop_share=0.02)
+    healthex = start_healthex(
+        seed=7, fresh_links=False, latency_ms=4, reject_pattern=r"100[0-9][0-9]7", drop_share=0.02
+    )
     with subprocess.Popen(
         [sys.executable, "-c", LATER],
         stdin=subprocess.PIPE,

@@ -268,8 +268,9 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_asked(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file sizes")
 def test_a_disk_that_fills_up_ends_the_run_and_everything_answered_is_in_the_results(
-    healthex: RunningSimulator, tmp_path: Path
+    start_healthex: Callable[..., RunningSimulator], tmp_path: Path
 ) -> None:
+    healthex = start_healthex(fresh_links=False)
     roster = roster_of(tmp_path, 400)
     ended = subprocess.run(
         [sys.executable, "-m", "batchlinks", "run", str(roster), "--format", "csv", "--rate", "200"],

@@ -261,6 +261,31 @@ def test_a_swap_is_seen_in_every_spelling(hospital: Callable[..., Outcome], lyin
     assert outcome.errors == dict.fromkeys(everybody, "link_mismatch")
 
 
+def test_a_server_that_swaps_every_link_is_not_asked_for_everybody(
+    hospital: Callable[..., Outcome], lying: LyingServer
+) -> None:
+    everybody = mrns(100)
+    for one, other in zip(everybody, [*everybody[1:], everybody[0]], strict=True):
+        lying.always(one, for_id=other, says=other)
+
+    outcome = hospital(everybody)
+
+    assert outcome.ended.code == 5
+    assert "other patients' links" in outcome.ended.err
+    assert outcome.links == {}
+    assert set(outcome.errors.values()) == {"link_mismatch", "not_attempted"}
+    assert len(lying.asked) < 200, "not eight calls for each"
+
+
+def test_one_link_for_everybody_is_given_to_nobody(hospital: Callable[..., Outcome], lying: LyingServer) -> None:
+    lying.same_for_all = True
+
+    outcome = hospital(mrns(3), "--concurrency", "1")
+
+    assert (outcome.ended.code, outcome.links) == (3, {})
+    assert outcome.errors == dict.fromkeys(mrns(3), "link_mismatch")
+
+
 def test_a_wrong_answer_is_never_recorded_and_asked_for_again(
     hospital: Callable[..., Outcome], lying: LyingServer
 ) -> None:

@@ -45,6 +45,13 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """A link that the same connection brought for another ID just before: an answer that came again, as far as can be told."""
+
+    link: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A 4xx about this ID."""
 
@@ -90,7 +97,7 @@ class Lost:
     reason: str
 
 
-Answer = Issued | Rejected | Unauthorized | Throttled | BadAnswer | Failed | Lost
+Answer = Issued | Repeated | Rejected | Unauthorized | Throttled | BadAnswer | Failed | Lost
 
 
 class HealthExApi:
@@ -161,7 +168,7 @@ class HealthExApi:
                     f"answer {status}, a redirect" if status >= 300 else f"answer {status}", _looks(response)
                 )
 
-    def _read_link(self, response: httpx.Response, external_id: str) -> Issued | BadAnswer | Failed:
+    def _read_link(self, response: httpx.Response, external_id: str) -> Issued | Repeated | BadAnswer:
         try:
             body = body_of(response)
         except UnreadableBody as error:
@@ -173,7 +180,7 @@ class HealthExApi:
         connection = connection_of(response)
         if connection.is_repeated(link, external_id):
             connection.distrust()
-            return Failed("the answer to the call before came again")
+            return Repeated(link)
         return Issued(link)
 
     async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:

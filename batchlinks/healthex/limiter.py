@@ -52,6 +52,9 @@ class Troubles:
     bad_answers: int = 0
     """Of these, answers without a link that can be used."""
 
+    repeated: set[str] = field(default_factory=set, repr=False)
+    """Links that came for another ID just before."""
+
 
 class Gate:
     """For one event loop. `spread` gives numbers in [0, 1), so that clients do not march in step."""

@@ -221,14 +221,19 @@ class AnswerJudge:
         self._known = known
         self._on_named = on_named
         self.leniency = leniency
+        self.shared: set[str] = set()
+        """Links that other IDs were answered with again, and nothing else: nobody's, unless they name somebody."""
 
-    def refusal(self, external_id: str, link: str) -> Refusal | None:
-        """Why this link may not be recorded for this ID, or None where it may."""
+    def refusal(self, external_id: str, link: str, *, repeated: bool = False) -> Refusal | None:
+        """Why this link may not be recorded for this ID, or None where it may.
+
+        `repeated`: another ID was just answered with the very same, so it must name its patient.
+        """
         verdict = whose(external_id, link, self._host, self._known)
         if not self.leniency.names:
             self.note(named=verdict.names_somebody)
         if verdict is Verdict.OWN or (verdict is Verdict.NOBODY and self.leniency.allows):
-            return None
+            return Refusal(Verdict.SHARED, ask_again=True) if repeated and verdict is Verdict.NOBODY else None
         return Refusal(verdict, ask_again=verdict is not Verdict.NOBODY or self.leniency.expects_names)
 
     def note(self, *, named: bool) -> None:
@@ -262,11 +267,12 @@ def judge(
     known: KnownIds,
     leniency: Leniency,
     other_owners: Callable[[Collection[str]], Mapping[str, Collection[str]]],
+    shared: Collection[str] = (),
 ) -> Verdicts:
     """Hold every link of a run, new or known, against the ID it goes to.
 
     `ids` and `links` are strings and belong together position by position. `other_owners` tells to which IDs the ledger
-    gives some links.
+    gives some links; `shared` are links that others were answered with, too.
     """
     found = Verdicts()
     nameless = []
@@ -283,7 +289,7 @@ def judge(
     leniency = leniency.having_seen(found.named)
     if leniency.allows:
         found.unnamed = nameless
-        _refuse_shared(found, ids, links, other_owners)
+        _refuse_shared(found, ids, links, other_owners, shared)
     else:
         found.mismatched |= dict.fromkeys(nameless, Refusal(Verdict.NOBODY, ask_again=leniency.expects_names))
     return found
@@ -336,6 +342,7 @@ def _refuse_shared(
     ids: pa.ChunkedArray,
     links: pa.ChunkedArray,
     other_owners: Callable[[Collection[str]], Mapping[str, Collection[str]]],
+    answered_to_others: Collection[str],
 ) -> None:
     """The same link for two IDs is refused for both. (Where it names one of them, the other is refused already.)"""
     if not found.unnamed:
@@ -345,6 +352,6 @@ def _refuse_shared(
     owners = other_owners(set(texts.values()))
     for position, link in texts.items():
         others = set(owners.get(link, ())) - {ids[position].as_py()}
-        if link in shared or others:
+        if link in shared or link in answered_to_others or others:
             found.mismatched[position] = Refusal(Verdict.SHARED, ask_again=True)
     found.unnamed = [position for position in found.unnamed if position not in found.mismatched]

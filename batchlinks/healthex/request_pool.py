@@ -21,6 +21,7 @@ from batchlinks.healthex.api import (
     Issued,
     Lost,
     Rejected,
+    Repeated,
     Throttled,
     Unauthorized,
 )
@@ -35,6 +36,8 @@ _REFUSALS_IN_A_ROW = 5
 _WITHOUT_A_LINK = 5
 """IDs that got nothing but answers without a link, from which on it is not HealthEx that answers."""
 _UNNAMED_IN_A_ROW = 5
+_WRONG_IN_A_ROW = 5
+"""IDs in a row that never got a link of their own, after which HealthEx, or what is in between, mixes up its answers."""
 _WORKERS = 16
 """At least so many IDs are at hand, whatever the calls in flight."""
 
@@ -126,6 +129,8 @@ class _Requests:
         self._rejections = _Rejections(proven=effort.proven)
         self._never_a_link = 0
         """IDs so far whose every attempt was answered, and never with a link."""
+        self._wrong_in_a_row = 0
+        """IDs that got other patients' links to the end, since the last link that was right."""
         self._unnamed = _Unnamed()
         self._reason: Exception | None = None
         self._taken = 0
@@ -191,6 +196,8 @@ class _Requests:
         answer = await self._ask(external_id, troubles)
         if isinstance(answer, Failed | BadAnswer | Refusal):
             answer = await self._ask_again(external_id, troubles, answer)
+        if troubles.repeated and not isinstance(answer, Issued):
+            self._judge.shared |= troubles.repeated
         match answer:
             case Issued(link):
                 self._flush(self._rejections.settle(issued=True))
@@ -201,6 +208,9 @@ class _Requests:
             case Refusal():
                 self._unnamed.close(external_id)
                 self._record(_mismatch(external_id, answer))
+                self._wrong_in_a_row += answer.ask_again
+                if self._wrong_in_a_row >= _WRONG_IN_A_ROW and self._untried:
+                    raise _names_others()
             case BadAnswer(reason, looks):
                 self._record(NotLinked(external_id, ErrorCode.BAD_ANSWER, {"reason": reason}))
                 self._never_a_link += troubles.bad_answers == troubles.counted
@@ -258,8 +268,16 @@ class _Requests:
                     if refusal is not None:
                         return self._refuse(external_id, refusal, ticket, troubles)
                     self._unnamed.clear()
+                    self._wrong_in_a_row = 0
                     self._gate.got_through(ticket)
                     return answer
+                case Repeated(link):
+                    refusal = self._judge.refusal(external_id, link, repeated=True)
+                    if refusal is not None:
+                        troubles.repeated.add(link)
+                        return self._refuse(external_id, refusal, ticket, troubles)
+                    self._gate.got_through(ticket)
+                    return Issued(link)
                 case Rejected():
                     self._gate.got_through(ticket, widen=self._rejections.issued)
                     return answer
@@ -309,7 +327,7 @@ class _Requests:
             answer = await self._api.ask_link(external_id, token.text)
         finally:
             self._calling.discard(task)
-            token.answered(accepted=isinstance(answer, Issued | Rejected))
+            token.answered(accepted=isinstance(answer, Issued | Repeated | Rejected))
             if answer is None:
                 self._gate.not_used()
         return answer
@@ -448,6 +466,14 @@ def _names_nobody() -> Unreachable:
         "have named their patients so far. None of them was used, since nobody can tell whose they are. Run the same command "
         "again later. If it stays so, IT asks HealthEx whether that is meant, and only then allows it: `batchlinks ledger "
         "accept-unnamed`."
+    )
+
+
+def _names_others() -> Unreachable:
+    return Unreachable(
+        f"HealthEx sent other patients' links for {_WRONG_IN_A_ROW} patients in a row, at every try. None of them was used. HealthEx, "
+        "or something between it and this computer, may be mixing up its answers. Ask IT to look at it, then run the same command "
+        "again."
     )
 
 

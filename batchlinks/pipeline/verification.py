@@ -70,7 +70,7 @@ class LinkChecks:
         self._host = host
         self._anew: set[str] = set()
         """IDs whose links were found wrong in the ledger: each is asked for anew once."""
-        self._judged: tuple[pa.Table, Leniency, Verdicts] | None = None
+        self._judged: tuple[pa.Table, tuple[Leniency, int], Verdicts] | None = None
         self.judge = AnswerJudge(
             host, self._known_ids(), _leniency(ledger, host, strict=strict), on_named=ledger.record_named
         )
@@ -110,7 +110,8 @@ class LinkChecks:
     def _judge_all(self, links: pa.Table) -> Verdicts:
         seen_elsewhere = bool(self._ledger.naming().names)  # by a run beside this one
         self.judge.leniency = self.judge.leniency.having_seen(seen_elsewhere)
-        if self._judged is not None and self._judged[0] is links and self._judged[1] == self.judge.leniency:
+        rules = self.judge.leniency, len(self.judge.shared)
+        if self._judged is not None and self._judged[0] is links and self._judged[1] == rules:
             return self._judged[2]  # the same links by the same rules: as a rule, all that were asked for are right
         verdicts = judge(
             links.column("external_id"),
@@ -119,9 +120,10 @@ class LinkChecks:
             known=self._known_ids(),
             leniency=self.judge.leniency,
             other_owners=self._ledger.other_owners,
+            shared=self.judge.shared,
         )
         self.judge.note(named=verdicts.named)
-        self._judged = links, self.judge.leniency, verdicts
+        self._judged = links, (self.judge.leniency, len(self.judge.shared)), verdicts
         return verdicts
 
     def _known_ids(self) -> KnownIds:
