@@ -471,9 +471,9 @@ def _names_nobody() -> Unreachable:
 
 def _names_others() -> Unreachable:
     return Unreachable(
-        f"HealthEx sent other patients' links for {_WRONG_IN_A_ROW} patients in a row, at every try. None of them was used. HealthEx, "
-        "or something between it and this computer, may be mixing up its answers. Ask IT to look at it, then run the same command "
-        "again."
+        f"HealthEx sent other patients' links for {_WRONG_IN_A_ROW} patients in a row, at every try. None of them was used. "
+        "HealthEx, or something between it and this computer, may be mixing up its answers. Ask IT to look at it, then run the "
+        "same command again."
     )
 
 
