@@ -9,7 +9,7 @@ import traceback
 from enum import IntEnum
 from pathlib import Path
 
-from batchlinks.advice import COMMAND, Door
+from batchlinks.next_steps import COMMAND, Door
 
 
 class ExitCode(IntEnum):

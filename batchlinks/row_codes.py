@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from batchlinks.advice import WORKBOOK, Advice, Do, Door
+from batchlinks.next_steps import WORKBOOK, Advice, Do, Door
 
 
 class Action(StrEnum):

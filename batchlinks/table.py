@@ -85,7 +85,7 @@ class Table:
     kinds: Mapping[int, npt.NDArray[np.int8]] = field(default_factory=dict)
     """`CellKind` of each row, for the columns that hold anything but text; a column not named is all TEXT."""
 
-    misfits: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    ragged_fields: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Position -> the fields as they stood, for CSV rows with more or fewer fields than the header (blank surplus
     aside). Their cells in `cells` are all ""."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from batchlinks.healthex.rate_controller import Pace
+from batchlinks.healthex.rate_controller import RateController
 
 TIMER_S = 0.001
 """Timers go off at whole thousandths of a second, or somewhat later."""
@@ -46,7 +46,7 @@ class FixedWindows:
 class Client:
     """What one run sent and what came of it, second by second."""
 
-    pace: Pace
+    pace: RateController
     sent: list[int]
     refused: list[int]
     window: int = 1
@@ -127,7 +127,7 @@ def paced(
     seed: int = 0,
 ) -> list[Client]:
     """Clients that call a server for so long, each as fast as its own pace allows."""
-    runs = [Client(Pace(), [0] * (seconds + 1), [0] * (seconds + 1)) for _ in range(clients)]
+    runs = [Client(RateController(), [0] * (seconds + 1), [0] * (seconds + 1)) for _ in range(clients)]
     server_at = server if callable(server) else lambda _: server
     World(server_at, latency_s, random.Random(seed)).run(runs, seconds)
     return runs

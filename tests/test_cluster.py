@@ -23,7 +23,7 @@ from test_leaks import arguments_of, family_of
 from test_stopping import running
 
 import batchlinks
-from batchlinks.cluster.pool import Caller, Sealed
+from batchlinks.cluster.worker import Caller, Sealed
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.simulator import RunningSimulator
 
@@ -489,8 +489,8 @@ def test_a_defect_on_a_worker_tells_its_place_and_no_value() -> None:
 
 
 def test_a_worker_that_nobody_asks_any_more_drops_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchlinks.cluster.pool._ABANDONED_S", 0.05)
-    monkeypatch.setattr("batchlinks.cluster.pool._HOLD_S", 0.01)
+    monkeypatch.setattr("batchlinks.cluster.worker._ABANDONED_S", 0.05)
+    monkeypatch.setattr("batchlinks.cluster.worker.HOLD_S", 0.01)
 
     async def scene() -> None:
         caller = Caller(Endpoint("http://127.0.0.1:1", "app.healthex.invalid", "demo-project"), 1.0)

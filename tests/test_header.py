@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from batchlinks.errors import SettingsError
-from batchlinks.roster.header import NoHeader, PreviewRow, Start, clean_header, find_start, start_at_row
+from batchlinks.roster.header import NoHeader, PreviewRow, TableStart, clean_header, find_start, start_at_row
 
 PATIENTS = [
     ["10001", "Doe", "Ann", "1980-01-31", "617-555-0100"],
@@ -15,7 +15,7 @@ PATIENTS = [
 HEADER = ["MRN", "Last name", "First name", "DOB", "Phone"]
 
 
-def start_of(*rows: Sequence[str], id_column: str | None = None) -> Start | None:
+def start_of(*rows: Sequence[str], id_column: str | None = None) -> TableStart | None:
     return find_start(
         [PreviewRow(number, cells) for number, cells in enumerate(rows, 1)],
         id_headers=lambda headers: [at for at, header in enumerate(headers) if header in ("MRN", "Member ID")],
@@ -95,14 +95,14 @@ def test_a_patients_cell_that_reads_like_the_named_column_is_not_the_header() ->
 def test_headers_are_cleaned() -> None:
     start = start_of(["\ufeff MRN\u200b ", "Last\r\nname", "", "D  O B"], ["10001", "Doe", "x", "1980-01-31"])
 
-    assert start == Start(1, ("MRN", "Last name", "", "D O B"))
+    assert start == TableStart(1, ("MRN", "Last name", "", "D O B"))
     assert clean_header("\u00a0Patient\tID\u2060") == "Patient ID"
 
 
 def test_the_row_that_the_user_names_is_the_header() -> None:
     rows = [PreviewRow(3, ["MRN", "Name"]), PreviewRow(4, ["1", "2"])]
 
-    assert start_at_row(rows, 4) == Start(4, ("1", "2"))
-    assert start_at_row(rows, 0) == Start(0, ("", ""))
+    assert start_at_row(rows, 4) == TableStart(4, ("1", "2"))
+    assert start_at_row(rows, 0) == TableStart(0, ("", ""))
     with pytest.raises(SettingsError, match="row 9"):
         start_at_row(rows, 9)

@@ -13,8 +13,8 @@ import pytest
 from conftest import Ended
 
 from batchlinks.config.secrets import Credentials
-from batchlinks.healthex import api, links, request_pool
-from batchlinks.healthex.limiter import Troubles
+from batchlinks.healthex import api, request_pool, whose_link
+from batchlinks.healthex.concurrency_limiter import FailureCount
 from batchlinks.healthex.outcomes import Linked, NotLinked
 from batchlinks.healthex.tokens import Token
 from batchlinks.row_codes import ErrorCode
@@ -135,14 +135,14 @@ def break_judging(monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyError(f"{external_ids} {texts}")
         return ()
 
-    monkeypatch.setattr(links, "_not_plainly_named", not_plainly_named)
+    monkeypatch.setattr(whose_link, "_not_plainly_named", not_plainly_named)
 
 
 def break_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     def settle(_self: object, external_id: str) -> None:
         raise RuntimeError(external_id)
 
-    monkeypatch.setattr(request_pool._Requests, "_settle", settle)
+    monkeypatch.setattr(request_pool._Requests, "_request_one", settle)
 
 
 @pytest.mark.parametrize("break_it", [break_call, break_judging, break_recording])
@@ -216,7 +216,7 @@ def test_values_that_are_held_in_memory_do_not_print() -> None:
         Token("TOKEN-FROM-ELSEWHERE", fresh=True),
         Linked(IDS[0], "https://app.healthex.invalid/#/x?xid=1.s"),
         NotLinked(IDS[0], ErrorCode.GAVE_UP, {}),
-        Troubles(IDS[0]),
+        FailureCount(IDS[0]),
         api.Issued("https://app.healthex.invalid/#/x?xid=1.s"),
     ]
 

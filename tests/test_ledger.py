@@ -149,7 +149,7 @@ def test_many_ids_are_found_however_they_are_looked_up(tmp_path: Path) -> None:
 def test_a_large_list_of_patients_of_whom_none_is_known_comes_after_another_list(
     command: Command, healthex: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batchlinks.ledger.project._SCAN_FROM", 20)
+    monkeypatch.setattr("batchlinks.ledger.project_links._SCAN_FROM", 20)
     assert command("run", roster_of(tmp_path, 30)).code == 0
     second = tmp_path / "others.csv"
     second.write_text("MRN,Name\n" + "".join(f"{200_001 + n},Pat {n}\n" for n in range(40)), encoding="utf-8")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchlinks.healthex.known_ids import KnownIds
-from batchlinks.healthex.links import (
+from batchlinks.healthex.whose_link import (
     Leniency,
     Verdict,
     Verdicts,

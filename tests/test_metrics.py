@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batchlinks.errors import ExitCode, FolderError
 from batchlinks.nightly import metrics
-from batchlinks.nightly.outcome import Night, RosterOutcome
+from batchlinks.nightly.night_outcome import Night, RosterOutcome
 from batchlinks.results.summary import Summary
 
 RULES = Path(__file__).parent.parent / "docs" / "operations" / "alerts.yml"

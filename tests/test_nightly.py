@@ -20,7 +20,7 @@ from test_message import web_hook
 from batchlinks.errors import ExitCode
 from batchlinks.nightly import inbox as inbox_module
 from batchlinks.nightly import night as nightly
-from batchlinks.nightly.outcome import Night, RosterOutcome
+from batchlinks.nightly.night_outcome import Night, RosterOutcome
 from batchlinks.simulator import RunningSimulator
 
 Command = Callable[..., Ended]

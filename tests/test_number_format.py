@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchlinks.roster.number_format import parse_format, shown_plainly
+from batchlinks.roster.number_format import format_general, parse_format
 from batchlinks.table import CellKind
 
 WHOLE = st.integers(0, 999_999_999_999_999)
@@ -67,7 +67,7 @@ def test_a_format_of_zeros_and_literals_is_rendered_as_a_person_sees_it(code: st
     ],
 )
 def test_any_other_format_is_named_for_what_it_is(code: str, value: float, kind: CellKind) -> None:
-    assert parse_format(code).show(value) == (shown_plainly(value)[0], kind)
+    assert parse_format(code).show(value) == (format_general(value)[0], kind)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_any_other_format_is_named_for_what_it_is(code: str, value: float, kind:
     ],
 )
 def test_general_shows_eleven_characters_but_whole_numbers_in_full(value: float, text: str) -> None:
-    assert shown_plainly(value)[0] == text
+    assert format_general(value)[0] == text
 
 
 @given(WHOLE, st.integers(1, 20))

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from pacing import FixedWindows, paced
 
 from batchlinks.errors import Unreachable
-from batchlinks.healthex.limiter import CALLS_IN_VAIN, Gate, Ticket, Troubles
-from batchlinks.healthex.rate_controller import Pace
+from batchlinks.healthex.concurrency_limiter import CALLS_IN_VAIN, FailureCount, Permit, RequestLimiter
+from batchlinks.healthex.rate_controller import RateController
 from batchlinks.simulator.faults import TokenBucket
 
 CLIENTS = 64
-ANY = Ticket(1, 0.0)
+ANY = Permit(1, 0.0)
 steadily = settings(derandomize=True, deadline=None)
 
 
@@ -90,7 +90,7 @@ def test_nobody_who_refuses_is_asked_as_fast_as_can_be_within_seconds() -> None:
 @steadily
 @given(st.floats(0.05, 500), st.integers(0, 2**32))
 def test_a_rate_that_was_told_is_never_exceeded(ceiling: float, seed: int) -> None:
-    pace, spread = Pace(ceiling=ceiling), random.Random(seed)
+    pace, spread = RateController(ceiling=ceiling), random.Random(seed)
     starts = []
     now = 0.0
     for _ in range(50):
@@ -106,7 +106,7 @@ def test_a_rate_that_was_told_is_never_exceeded(ceiling: float, seed: int) -> No
 @given(st.floats(501, 5_000), st.integers(0, 2**32))
 def test_a_high_rate_that_was_told_is_exceeded_in_no_second_and_nearly_used(ceiling: float, seed: int) -> None:
     """Timers are exact to a thousandth of a second, in which such a rate lets several calls start."""
-    pace, spread = Pace(ceiling=ceiling), random.Random(seed)
+    pace, spread = RateController(ceiling=ceiling), random.Random(seed)
     starts: list[float] = []
     now = 0.0
     while now < 5.0:
@@ -137,7 +137,7 @@ def test_the_refusals_of_calls_that_were_under_way_together_slow_it_down_once() 
 @steadily
 @given(st.lists(st.floats(0, 0.5), min_size=1, max_size=200))
 def test_it_never_stops_altogether(pauses: list[float]) -> None:
-    pace, now = Pace(), 0.0
+    pace, now = RateController(), 0.0
     for pause in pauses:
         now += pause
         pace.refused(now, now)
@@ -145,42 +145,42 @@ def test_it_never_stops_altogether(pauses: list[float]) -> None:
     assert pace.wait_s(now) <= 5.001
 
 
-# --- the gate -------------------------------------------------------------------------------------------------
+# --- the limiter -------------------------------------------------------------------------------------------------
 
 
-def gate(*, concurrency: int = CLIENTS, patience_s: float = 100.0) -> Gate:
-    return Gate(concurrency=concurrency, rate=None, patience_s=patience_s, spread=lambda: 0.0)
+def limiter(*, concurrency: int = CLIENTS, patience_s: float = 100.0) -> RequestLimiter:
+    return RequestLimiter(concurrency=concurrency, rate=None, patience_s=patience_s, spread=lambda: 0.0)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_ticket_comes_back_whatever_becomes_of_its_call(seed: int) -> None:
     spread = random.Random(seed)
 
-    async def call(turns: Gate, number: int) -> None:
-        ticket = await turns.enter()
+    async def call(turns: RequestLimiter, number: int) -> None:
+        permit = await turns.enter()
         try:
             await asyncio.sleep(spread.choice([0, 0, 0.001]))
         except asyncio.CancelledError:
             turns.not_used()
             raise
-        give_back(turns, ticket, number)
+        give_back(turns, permit, number)
 
-    def give_back(turns: Gate, ticket: Ticket, number: int) -> None:
+    def give_back(turns: RequestLimiter, permit: Permit, number: int) -> None:
         match spread.randrange(6) if number else 1:
             case 0:
                 turns.answered()
             case 1 if not number:
-                turns.throttled(ticket, 0.0)
+                turns.throttled(permit, 0.0)
             case 2:
-                turns.failed(ticket, Troubles(f"{number}", ticket.number), reached=True, untried=False)
+                turns.failed(permit, FailureCount(f"{number}", permit.number), reached=True, untried=False)
             case 3:
                 turns.not_used()
             case _:
-                turns.got_through(ticket)
+                turns.record_success(permit)
 
     async def everybody() -> int:
-        turns = gate(concurrency=8)
-        turns.got_through(await turns.enter())
+        turns = limiter(concurrency=8)
+        turns.record_success(await turns.enter())
         calls = [asyncio.create_task(call(turns, number)) for number in range(60)]
         for each in calls:
             await asyncio.sleep(0)
@@ -194,14 +194,14 @@ def test_every_ticket_comes_back_whatever_becomes_of_its_call(seed: int) -> None
 
 def test_a_turn_that_is_called_off_in_the_moment_it_comes_goes_to_the_next() -> None:
     async def scene() -> None:
-        turns = gate(concurrency=1)
+        turns = limiter(concurrency=1)
         first = await turns.enter()
         second, third = (asyncio.create_task(turns.enter()) for _ in range(2))
         await asyncio.sleep(0.1)  # by then the pace allows another call
-        turns.got_through(first)
+        turns.record_success(first)
         assert turns.in_flight == 1
         second.cancel()
-        assert isinstance(await asyncio.wait_for(third, 5), Ticket)
+        assert isinstance(await asyncio.wait_for(third, 5), Permit)
         assert turns.in_flight == 1
 
     asyncio.run(scene())
@@ -209,29 +209,29 @@ def test_a_turn_that_is_called_off_in_the_moment_it_comes_goes_to_the_next() -> 
 
 def test_failures_before_anything_got_through_are_nobodys_own() -> None:
     async def scene() -> None:
-        turns, troubles = gate(patience_s=0.8), Troubles("a")
+        turns, failures = limiter(patience_s=0.8), FailureCount("a")
         for _ in range(2):
-            ticket = await turns.enter()
-            troubles.first_call = troubles.first_call or ticket.number
-            turns.failed(ticket, troubles, reached=True, untried=False)
-        assert troubles.counted == 0
-        turns.got_through(await turns.enter())
-        turns.failed(await turns.enter(), troubles, reached=True, untried=False)
-        assert troubles.counted == 1
-        turns.failed(await turns.enter(), troubles, reached=False, untried=False)
-        assert troubles.counted == 1
+            permit = await turns.enter()
+            failures.first_call = failures.first_call or permit.number
+            turns.failed(permit, failures, reached=True, untried=False)
+        assert failures.counted == 0
+        turns.record_success(await turns.enter())
+        turns.failed(await turns.enter(), failures, reached=True, untried=False)
+        assert failures.counted == 1
+        turns.failed(await turns.enter(), failures, reached=False, untried=False)
+        assert failures.counted == 1
 
     asyncio.run(scene())
 
 
 def test_five_that_fail_together_are_an_outage_as_long_as_somebody_was_never_tried() -> None:
     async def scene(*, untried: bool) -> list[int]:
-        turns = gate()
-        everybody = [Troubles(f"{number}", number + 1) for number in range(6)]
-        turns.got_through(Ticket(100, 0.0))
-        for troubles in [*everybody, *everybody]:
-            turns.failed(ANY, troubles, reached=True, untried=untried)
-        return [troubles.counted for troubles in everybody]
+        turns = limiter()
+        everybody = [FailureCount(f"{number}", number + 1) for number in range(6)]
+        turns.record_success(Permit(100, 0.0))
+        for failures in [*everybody, *everybody]:
+            turns.failed(ANY, failures, reached=True, untried=untried)
+        return [failures.counted for failures in everybody]
 
     assert asyncio.run(scene(untried=True)) == [1, 1, 1, 1, 0, 0]
     assert asyncio.run(scene(untried=False)) == [2] * 6
@@ -239,9 +239,9 @@ def test_five_that_fail_together_are_an_outage_as_long_as_somebody_was_never_tri
 
 def test_calls_that_fail_together_shut_the_gate_as_long_as_one() -> None:
     async def scene() -> None:
-        turns = gate()
+        turns = limiter()
         for number in range(64):
-            turns.failed(Ticket(number, 0.0), Troubles(f"{number}"), reached=False, untried=True)
+            turns.failed(Permit(number, 0.0), FailureCount(f"{number}"), reached=False, untried=True)
         await asyncio.wait_for(turns.enter(), 5)  # half a second, and not half a minute
 
     asyncio.run(scene())
@@ -249,16 +249,16 @@ def test_calls_that_fail_together_shut_the_gate_as_long_as_one() -> None:
 
 def test_one_that_gave_up_is_no_sign_of_an_outage_any_more() -> None:
     async def scene() -> int:
-        turns = gate()
-        turns.got_through(Ticket(1, 0.0))
+        turns = limiter()
+        turns.record_success(Permit(1, 0.0))
         for number in range(5):
-            turns.gave_up(Troubles(f"{number}"))
-        early = [Troubles(f"{number}", 2 + number) for number in range(5)]
-        for troubles in early:
-            turns.failed(ANY, troubles, reached=True, untried=False)
+            turns.record_given_up(FailureCount(f"{number}"))
+        early = [FailureCount(f"{number}", 2 + number) for number in range(5)]
+        for failures in early:
+            turns.failed(ANY, failures, reached=True, untried=False)
         assert early[4].counted == 0
-        for troubles in early[:4]:
-            turns.gave_up(troubles)
+        for failures in early[:4]:
+            turns.record_given_up(failures)
         turns.failed(ANY, early[4], reached=True, untried=False)
         return early[4].counted
 
@@ -267,11 +267,11 @@ def test_one_that_gave_up_is_no_sign_of_an_outage_any_more() -> None:
 
 def test_refused_from_the_start_it_tries_ten_times_and_no_more() -> None:
     async def scene() -> int:
-        turns = gate(patience_s=0.01)
+        turns = limiter(patience_s=0.01)
         for number in range(1, 100):
-            ticket = Ticket(number, 0.0)
+            permit = Permit(number, 0.0)
             try:
-                turns.throttled(ticket, None)
+                turns.throttled(permit, None)
             except Unreachable:
                 return number
         return 100
@@ -281,21 +281,21 @@ def test_refused_from_the_start_it_tries_ten_times_and_no_more() -> None:
 
 def test_a_wait_of_over_ten_minutes_is_the_end_and_one_of_ten_is_not() -> None:
     async def scene() -> None:
-        turns = gate()
-        turns.got_through(Ticket(1, 0.0))
-        assert turns.throttled(Ticket(2, 0.0), 600.0) == 600.0
+        turns = limiter()
+        turns.record_success(Permit(1, 0.0))
+        assert turns.throttled(Permit(2, 0.0), 600.0) == 600.0
         with pytest.raises(Unreachable, match="not before"):
-            turns.throttled(Ticket(3, 0.0), 601.0)
+            turns.throttled(Permit(3, 0.0), 601.0)
 
     asyncio.run(scene())
 
 
 def test_the_time_that_the_server_asked_for_is_no_silence() -> None:
     async def scene() -> None:
-        turns = gate()
-        turns.told_to_wait(60.0)
-        assert turns.silent_for_s() < -59
-        turns.told_to_wait(60.0)
-        assert turns.silent_for_s() > -61
+        turns = limiter()
+        turns.retry_after(60.0)
+        assert turns.seconds_without_success() < -59
+        turns.retry_after(60.0)
+        assert turns.seconds_without_success() > -61
 
     asyncio.run(scene())

@@ -9,10 +9,10 @@ from types import MappingProxyType
 import pytest
 
 import batchlinks
-from batchlinks.advice import COMMAND, WORKBOOK, Advice, Do, Door, Setting
 from batchlinks.config.settings import RunSettings, check_settings, validate
 from batchlinks.errors import BatchlinksError, SettingsError
-from batchlinks.web.fields import SETTABLE, error_of
+from batchlinks.next_steps import COMMAND, WORKBOOK, Advice, Do, Door, Setting
+from batchlinks.web.form_fields import SETTABLE, error_of
 from batchlinks.web.wording import PAGE, asks
 
 PACKAGE = Path(batchlinks.__file__).parent
@@ -115,7 +115,7 @@ def readings(source: str) -> Iterator[tuple[str, int]]:
     ],
 )
 def test_every_place_that_once_read_our_sentences_would_be_found(source: str) -> None:
-    """The first two are the old `web.fields.in_page_words` and `nightly.roster_run`, the third the old `that_tell`."""
+    """The first two are the old `web.form_fields.in_page_words` and `nightly.roster_run`, the third the old `that_tell`."""
     assert list(readings(source))
 
 

@@ -100,7 +100,7 @@ def test_text_written_as_a_formula_keeps_its_zeros() -> None:
 def test_a_row_of_another_width_is_never_shifted_or_cut() -> None:
     table = csv_table("MRN,Name,DOB\n1,Doe, Ann,1980\n2,Bob\n3,Cy,1990,,\n4,Di,1991\n")
 
-    assert table.misfits == {0: ("1", "Doe", " Ann", "1980"), 1: ("2", "Bob")}
+    assert table.ragged_fields == {0: ("1", "Doe", " Ann", "1980"), 1: ("2", "Bob")}
     assert rows_of(table) == [["", "", ""], ["", "", ""], ["3", "Cy", "1990"], ["4", "Di", "1991"]]
 
 

@@ -662,7 +662,7 @@ def test_a_folder_of_s3_that_a_browser_made_is_no_file(s3: S3) -> None:
 
     files = s3fs.S3FileSystem(skip_instance_cache=True)
     for marker in ("", "done/"):
-        files.call_s3("put_object", Bucket=s3.bucket, Key=f"{place.address.split('/', 3)[3]}/{marker}", Body=b"")
+        files.call_s3("put_object", Bucket=s3.bucket, Key=f"{place.address.split('/', 3)[3]}/{marker}", FixedAnswer=b"")
 
     assert [entry.name for entry in place.entries()] == ["patients.csv"]
     assert place.folders() == ["done"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from batchlinks.config.id_pattern import IdPattern
 from batchlinks.config.settings import NightlySettings, RunSettings, ServeSettings, flag
 from batchlinks.errors import SettingsError
-from batchlinks.web.fields import SETTABLE, effective, from_form
+from batchlinks.web.form_fields import SETTABLE, effective, from_form
 
 Command = Callable[..., Ended]
 

@@ -56,7 +56,7 @@ def test_nobody_inside_goes_through_the_front_door() -> None:
     assert offenders == []
 
 
-@pytest.mark.parametrize("kind", ["file"])
+@pytest.mark.parametrize("kind", ["file", "class"])
 def test_no_name_stands_for_two_things(kind: str) -> None:
     homes: dict[str, list[str]] = defaultdict(list)
     for path in MODULES:

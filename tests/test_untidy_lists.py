@@ -12,7 +12,7 @@ from conftest import Ended
 from rosters import workbook
 from test_reading import opendocument, opendocument_cell, opendocument_row
 
-from batchlinks.roster.corrections import is_aggregate
+from batchlinks.roster.calamine_corrections import is_aggregate
 from batchlinks.roster.read import read_roster
 from batchlinks.roster.source import RosterBytes
 from batchlinks.table import CellKind

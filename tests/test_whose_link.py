@@ -20,8 +20,8 @@ from lying_server import HOST, LyingServer, link_to
 from test_links import Ledger, ids
 
 from batchlinks.healthex.known_ids import KnownIds
-from batchlinks.healthex.links import AnswerJudge, Leniency, Verdict, whose
-from batchlinks.patients.likeness import ids_within, likeness_columns, likenesses
+from batchlinks.healthex.whose_link import AnswerJudge, Leniency, Verdict, whose
+from batchlinks.patients.id_spelling import ids_within, likeness_columns, likenesses
 
 Command = Callable[..., Ended]
 steadily = settings(derandomize=True, deadline=None)

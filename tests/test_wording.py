@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from batchlinks.advice import COMMAND, WORKBOOK, Advice, Do, Door, Part, Setting, part_as_json, part_of_json
 from batchlinks.errors import RosterError
+from batchlinks.next_steps import COMMAND, WORKBOOK, Advice, Do, Door, Part, Setting, part_as_json, part_of_json
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.web.wording import PAGE
 

@@ -7,7 +7,7 @@ import click
 import cloup
 
 from batchlinks.cli.options import EXIT_CODES, AnyPath, check_options, config_of, run_options, run_settings, source_of
-from batchlinks.cli.prestart import head_start
+from batchlinks.cli.prestart_reader import head_start
 from batchlinks.cli.terminal import ask_person, ask_to_heed, progress, say, somebody_watches, speak, told
 from batchlinks.errors import ExitCode
 

@@ -22,7 +22,7 @@ def serve(context: click.Context, /, log_format: Any, quiet: bool, verbose: bool
     It prints the address to open. What batchlinks.toml and the environment say of `run` holds for its runs too.
     """
     speak(log_format, quiet=quiet, verbose=verbose)
-    from batchlinks.web.safety import checked
+    from batchlinks.web.serve_options import checked
 
     settings = checked(ServeSettings(**options))
     try:

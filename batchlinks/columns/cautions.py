@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import Part, Setting
 from batchlinks.columns.header_words import LEXICON, Sense, fold, senses_of, words_of
 from batchlinks.columns.id_column import IdColumnUndecided, callable_names, column_called
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.next_steps import Part, Setting
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchlinks.advice import Advice, Do, Part, Setting
-from batchlinks.columns.evidence import (
+from batchlinks.columns.header_meaning import Kind, Standing, id_meaning, people_words
+from batchlinks.columns.header_words import is_plain, key, notes_an_insurance
+from batchlinks.columns.unsuitable import Content, unsuitable_content
+from batchlinks.columns.value_evidence import (
     FRAIL,
     Candidate,
     candidate_at,
@@ -24,10 +26,8 @@ from batchlinks.columns.evidence import (
     person_code,
     says_nothing,
 )
-from batchlinks.columns.header_words import is_plain, key, notes_an_insurance
-from batchlinks.columns.meaning import Kind, Standing, id_meaning, people_words
-from batchlinks.columns.unsuitable import Content, unsuitable_content
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.next_steps import Advice, Do, Part, Setting
 
 if TYPE_CHECKING:
     from batchlinks.table import Table

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from batchlinks.columns.header_meaning import Kind, id_meaning
 from batchlinks.columns.header_words import Sense, senses_of
-from batchlinks.columns.meaning import Kind, id_meaning
 
 if TYPE_CHECKING:
     from batchlinks.table import Table

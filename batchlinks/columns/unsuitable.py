@@ -9,8 +9,8 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
 
+from batchlinks.columns.header_meaning import Standing, id_meaning
 from batchlinks.columns.header_words import Sense, name_words, senses_of, words_of
-from batchlinks.columns.meaning import Standing, id_meaning
 from batchlinks.columns.sensitive import header_says_social_security, sample, share_matching
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import Part, Setting
 from batchlinks.errors import SettingsError
+from batchlinks.next_steps import Part, Setting
 
 LONGEST = 500
 """Characters of a pattern at most."""

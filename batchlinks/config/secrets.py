@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchlinks.advice import Advice, Do, Setting, Variable
 from batchlinks.config.passwords import objection_to
 from batchlinks.config.small_files import read_small_file
 from batchlinks.errors import SettingsError
+from batchlinks.next_steps import Advice, Do, Setting, Variable
 
 KEYRING_SERVICE = "batchlinks"
 _LARGEST_SECRET = 64_000

@@ -18,9 +18,9 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-from batchlinks.advice import Part, Setting
 from batchlinks.config.settings_file import read_settings_file
 from batchlinks.errors import SettingsError
+from batchlinks.next_steps import Part, Setting
 
 DEFAULT_API_URL = "https://api.healthex.io"
 DEFAULT_LINK_HOST = "app.healthex.io"

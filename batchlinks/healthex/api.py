@@ -17,7 +17,6 @@ import httpx
 from batchlinks.config.secrets import could_be_token
 from batchlinks.errors import Refused, Unreachable
 from batchlinks.healthex.endpoint import Endpoint
-from batchlinks.healthex.links import read_link
 from batchlinks.healthex.transport import (
     AiohttpTransport,
     CertificateNotTrusted,
@@ -26,6 +25,7 @@ from batchlinks.healthex.transport import (
     connection_of,
     raw_length,
 )
+from batchlinks.healthex.whose_link import read_link
 from batchlinks.version import __version__
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")

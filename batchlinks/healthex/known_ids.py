@@ -10,8 +10,8 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlinks.patients.id_spelling import likeness_columns, likenesses
 from batchlinks.patients.identifier import MAX_LENGTH
-from batchlinks.patients.likeness import likeness_columns, likenesses
 
 
 class LinkedIds(Protocol):

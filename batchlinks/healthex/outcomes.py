@@ -26,7 +26,7 @@ Outcome = Linked | NotLinked
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class RequestPolicy:
     """How hard to try."""
 
     concurrency: int = 64
@@ -44,12 +44,12 @@ class Effort:
     patience_s: float = 120.0
     """How long to go on while nothing gets through."""
 
-    proven: bool = False
+    project_verified: bool = False
     """Whether HealthEx issued links for this project before: what it refuses then is more likely the ID than the project."""
 
 
 @dataclass(slots=True)
-class Tally:
+class RequestCounts:
     """What a run's calls came to; read by the progress bar while they go on."""
 
     requested: int = 0

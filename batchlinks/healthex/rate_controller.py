@@ -95,7 +95,7 @@ more closely than the limit has it are refused by servers that hold no stock."""
 
 
 @dataclass(slots=True)
-class Pace:
+class RateController:
     """Calls a second that all workers share. Times are seconds of one monotonic clock."""
 
     ceiling: float | None = None

@@ -10,7 +10,6 @@ from typing import Protocol
 
 import tenacity
 
-from batchlinks.advice import Advice, Do
 from batchlinks.config.secrets import Credentials
 from batchlinks.errors import Interrupted, Refused, Unreachable
 from batchlinks.healthex.api import (
@@ -25,11 +24,12 @@ from batchlinks.healthex.api import (
     Throttled,
     Unauthorized,
 )
+from batchlinks.healthex.concurrency_limiter import FIRST_PAUSE_S, FailureCount, Permit, RequestLimiter
 from batchlinks.healthex.endpoint import Endpoint
-from batchlinks.healthex.limiter import FIRST_PAUSE_S, Gate, Ticket, Troubles
-from batchlinks.healthex.links import AnswerJudge, Refusal
-from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
+from batchlinks.healthex.outcomes import Linked, NotLinked, Outcome, RequestCounts, RequestPolicy
 from batchlinks.healthex.tokens import Token, Tokens
+from batchlinks.healthex.whose_link import AnswerJudge, Refusal
+from batchlinks.next_steps import Advice, Do
 from batchlinks.row_codes import ErrorCode
 
 _REFUSALS_IN_A_ROW = 5
@@ -60,16 +60,16 @@ class LinkApi(Protocol):
         """Make no further call on a connection that is open now: an answer came that was another patient's."""
 
 
-async def ask_all(
+async def request_all(
     external_ids: Iterable[str],
     *,
     endpoint: Endpoint,
     credentials: Credentials,
-    effort: Effort,
+    policy: RequestPolicy,
     judge: AnswerJudge,
     record: Callable[[Outcome], None],
     stopping: asyncio.Event,
-    tally: Tally,
+    counts: RequestCounts,
 ) -> None:
     """Ask for a link for each ID, and hand what became of it to `record` as soon as it is known.
 
@@ -77,32 +77,32 @@ async def ask_all(
     settled: ask for them again in another run. Raises Refused, Unreachable or, when `stopping` was set, Interrupted;
     answers that were on their way then are still waited for and recorded.
     """
-    async with HealthExApi(endpoint, timeout_s=effort.timeout_s) as api:
-        await ask_all_through(
+    async with HealthExApi(endpoint, timeout_s=policy.timeout_s) as api:
+        await request_all_through(
             api,
             external_ids,
             credentials=credentials,
-            effort=effort,
+            policy=policy,
             judge=judge,
             record=record,
             stopping=stopping,
-            tally=tally,
+            counts=counts,
         )
 
 
-async def ask_all_through(
+async def request_all_through(
     api: LinkApi,
     external_ids: Iterable[str],
     *,
     credentials: Credentials,
-    effort: Effort,
+    policy: RequestPolicy,
     judge: AnswerJudge,
     record: Callable[[Outcome], None],
     stopping: asyncio.Event,
-    tally: Tally,
+    counts: RequestCounts,
 ) -> None:
-    """`ask_all`, with the calls made by `api`."""
-    requests = _Requests(api, credentials, effort, judge, record, tally)
+    """`request_all`, with the calls made by `api`."""
+    requests = _Requests(api, credentials, policy, judge, record, counts)
     await requests.run(iter(external_ids), stopping)
 
 
@@ -111,22 +111,22 @@ class _Requests:
         self,
         api: LinkApi,
         credentials: Credentials,
-        effort: Effort,
+        policy: RequestPolicy,
         judge: AnswerJudge,
         record: Callable[[Outcome], None],
-        tally: Tally,
+        counts: RequestCounts,
     ) -> None:
         self._api = api
-        self._effort = effort
+        self._policy = policy
         self._judge = judge
         self._record = record
-        self._tally = tally
+        self._counts = counts
         self._credentials = credentials
         # At a rate of less than a call for each patience, waiting for the next turn is no silence.
-        self._patience_s = max(effort.patience_s, 2.0 / effort.rate if effort.rate else 0.0)
-        self._gate = Gate(concurrency=effort.concurrency, rate=effort.rate, patience_s=self._patience_s)
+        self._patience_s = max(policy.patience_s, 2.0 / policy.rate if policy.rate else 0.0)
+        self._limiter = RequestLimiter(concurrency=policy.concurrency, rate=policy.rate, patience_s=self._patience_s)
         self._tokens = Tokens(credentials, self._fetch_token)
-        self._rejections = _Rejections(proven=effort.proven)
+        self._rejections = _Rejections(project_verified=policy.project_verified)
         self._never_a_link = 0
         """IDs so far whose every attempt was answered, and never with a link."""
         self._wrong_in_a_row = 0
@@ -139,10 +139,10 @@ class _Requests:
         self._last_failure = "no answer"
 
     async def run(self, external_ids: Iterator[str], stopping: asyncio.Event) -> None:
-        # The gate bounds the calls. A few workers more, so that an ID that always fails holds up no other.
+        # The limiter bounds the calls. A few workers more, so that an ID that always fails holds up no other.
         workers = [
             asyncio.create_task(self._guarded(self._work(external_ids)))
-            for _ in range(max(self._effort.concurrency, _WORKERS))
+            for _ in range(max(self._policy.concurrency, _WORKERS))
         ]
         helpers = [
             asyncio.create_task(self._guarded(self._watch(stopping))),
@@ -183,21 +183,21 @@ class _Requests:
                 self._exhausted = True
                 return
             self._taken += 1
-            await self._settle(external_id)
+            await self._request_one(external_id)
 
     @property
     def _untried(self) -> bool:
         """Whether there is an ID that was not sent even once."""
-        return not self._exhausted or self._taken > self._tally.requested
+        return not self._exhausted or self._taken > self._counts.requested
 
-    async def _settle(self, external_id: str) -> None:
+    async def _request_one(self, external_id: str) -> None:
         """Ask for one ID until there is an outcome, and record it."""
-        troubles = Troubles(external_id)
-        answer = await self._ask(external_id, troubles)
+        failures = FailureCount(external_id)
+        answer = await self._ask(external_id, failures)
         if isinstance(answer, Failed | BadAnswer | Refusal):
-            answer = await self._ask_again(external_id, troubles, answer)
-        if troubles.repeated and not isinstance(answer, Issued):
-            self._judge.shared |= troubles.repeated
+            answer = await self._ask_again(external_id, failures, answer)
+        if failures.repeated and not isinstance(answer, Issued):
+            self._judge.shared |= failures.repeated
         match answer:
             case Issued(link):
                 self._flush(self._rejections.settle(issued=True))
@@ -213,24 +213,26 @@ class _Requests:
                     raise _names_others()
             case BadAnswer(reason, looks):
                 self._record(NotLinked(external_id, ErrorCode.BAD_ANSWER, {"reason": reason}))
-                self._never_a_link += troubles.bad_answers == troubles.counted
+                self._never_a_link += failures.bad_answers == failures.counted
                 if self._never_a_link >= _WITHOUT_A_LINK and not self._rejections.issued:
                     raise _nobody_answers_with_links(self._never_a_link, looks)
             case Failed(reason):
-                self._gate.gave_up(troubles)
-                gaps: dict[str, object] = {"reason": reason, "attempts": troubles.counted}
+                self._limiter.record_given_up(failures)
+                gaps: dict[str, object] = {"reason": reason, "attempts": failures.counted}
                 self._record(NotLinked(external_id, ErrorCode.GAVE_UP, gaps))
 
-    async def _ask_again(self, external_id: str, troubles: Troubles, first: Failed | BadAnswer | Refusal) -> "_Settled":
+    async def _ask_again(
+        self, external_id: str, failures: FailureCount, first: Failed | BadAnswer | Refusal
+    ) -> "_Settled":
         """Back off and ask again, until an answer is final or the ID's attempts are used up."""
         answers: list[_Settled] = [first]
 
         async def next_answer() -> _Settled:
-            return answers.pop() if answers else await self._retry(external_id, troubles)
+            return answers.pop() if answers else await self._retry(external_id, failures)
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_result(_can_heal),
-            stop=lambda _: troubles.counted >= self._effort.max_attempts,
+            stop=lambda _: failures.counted >= self._policy.max_attempts,
             wait=self._pause_s,
             retry_error_callback=_last_answer,
             sleep=self._sleep,
@@ -239,75 +241,75 @@ class _Requests:
 
     def _pause_s(self, state: tenacity.RetryCallState) -> float:
         # Another patient's link heals on another connection, and not with time.
-        return self._gate.pause_s(1 if isinstance(_last_answer(state), Refusal) else state.attempt_number)
+        return self._limiter.pause_s(1 if isinstance(_last_answer(state), Refusal) else state.attempt_number)
 
     async def _sleep(self, seconds: float) -> None:
         if self._reason is not None:
             raise _Stopped
         await asyncio.sleep(seconds)
 
-    async def _retry(self, external_id: str, troubles: Troubles) -> "_Settled":
-        self._tally.retries += 1
-        return await self._ask(external_id, troubles)
+    async def _retry(self, external_id: str, failures: FailureCount) -> "_Settled":
+        self._counts.retries += 1
+        return await self._ask(external_id, failures)
 
-    async def _ask(self, external_id: str, troubles: Troubles) -> "_Settled":
+    async def _ask(self, external_id: str, failures: FailureCount) -> "_Settled":
         """One attempt: one call, and more only where the token had died or the server said to wait."""
         while self._reason is None:
             token = await self._tokens.current()
-            ticket = await self._gate.enter()
+            permit = await self._limiter.enter()
             if token.refused:  # while this call waited for its turn
-                self._gate.not_used()
+                self._limiter.not_used()
                 continue
-            if not troubles.first_call:
-                troubles.first_call = ticket.number
-                self._tally.requested += 1
+            if not failures.first_call:
+                failures.first_call = permit.number
+                self._counts.requested += 1
             answer = await self._call(external_id, token)
             match answer:
                 case Issued(link):
                     refusal = self._judge.refusal(external_id, link)
                     if refusal is not None:
-                        return self._refuse(external_id, refusal, ticket, troubles)
+                        return self._refuse(external_id, refusal, permit, failures)
                     self._unnamed.clear()
                     self._wrong_in_a_row = 0
-                    self._gate.got_through(ticket)
+                    self._limiter.record_success(permit)
                     return answer
                 case Repeated(link):
                     refusal = self._judge.refusal(external_id, link, repeated=True)
                     if refusal is not None:
-                        troubles.repeated.add(link)
-                        return self._refuse(external_id, refusal, ticket, troubles)
-                    self._gate.got_through(ticket)
+                        failures.repeated.add(link)
+                        return self._refuse(external_id, refusal, permit, failures)
+                    self._limiter.record_success(permit)
                     return Issued(link)
                 case Rejected():
-                    self._gate.got_through(ticket, widen=self._rejections.issued)
+                    self._limiter.record_success(permit, widen=self._rejections.issued)
                     return answer
                 case BadAnswer():
-                    troubles.counted += 1
-                    troubles.bad_answers += 1
-                    self._gate.got_through(ticket, widen=self._rejections.issued)
+                    failures.counted += 1
+                    failures.bad_answers += 1
+                    self._limiter.record_success(permit, widen=self._rejections.issued)
                     return answer
                 case Failed():
                     self._last_failure = answer.reason
-                    self._gate.failed(ticket, troubles, reached=answer.reached, untried=self._untried)
+                    self._limiter.failed(permit, failures, reached=answer.reached, untried=self._untried)
                     return answer
                 case Throttled(wait_s):
-                    self._tally.retries += 1
+                    self._counts.retries += 1
                     self._last_failure = "it said to wait"
-                    await self._sleep(self._gate.throttled(ticket, wait_s))
+                    await self._sleep(self._limiter.throttled(permit, wait_s))
                 case Unauthorized():
-                    self._tally.retries += 1
+                    self._counts.retries += 1
                     token.refused = True
-                    self._gate.answered()
+                    self._limiter.answered()
                 case Lost(reason):
-                    self._tally.retries += 1
+                    self._counts.retries += 1
                     self._last_failure = reason
-                    self._gate.not_used()
+                    self._limiter.not_used()
         raise _Stopped
 
-    def _refuse(self, external_id: str, refusal: Refusal, ticket: Ticket, troubles: Troubles) -> Refusal:
+    def _refuse(self, external_id: str, refusal: Refusal, permit: Permit, failures: FailureCount) -> Refusal:
         """The link is not certain to be this patient's. Raises Unreachable where none of them is any more."""
-        troubles.counted += 1
-        self._gate.got_through(ticket, widen=self._rejections.issued)
+        failures.counted += 1
+        self._limiter.record_success(permit, widen=self._rejections.issued)
         if refusal.ask_again:
             self._api.distrust_connections()
         if refusal.breaks_custom:
@@ -320,7 +322,7 @@ class _Requests:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 every worker is a task
         self._calling.add(task)
-        self._tally.calls += 1
+        self._counts.calls += 1
         token.sent()
         answer: Answer | None = None
         try:
@@ -329,7 +331,7 @@ class _Requests:
             self._calling.discard(task)
             token.answered(accepted=isinstance(answer, Issued | Repeated | Rejected))
             if answer is None:
-                self._gate.not_used()
+                self._limiter.not_used()
         return answer
 
     def _flush(self, outcomes: Iterable[NotLinked]) -> None:
@@ -346,13 +348,13 @@ class _Requests:
             if isinstance(answer, str):
                 return answer
             retries += 1
-            pause = min(self._gate.pause_s(retries) + FIRST_PAUSE_S, max(0.2, self._patience_s / 4))
+            pause = min(self._limiter.pause_s(retries) + FIRST_PAUSE_S, max(0.2, self._patience_s / 4))
             if isinstance(answer, Failed):
                 self._last_failure = answer.reason
             else:
                 self._last_failure = "it said to wait, at the sign-in"
                 if answer.wait_s is not None:
-                    self._gate.told_to_wait(answer.wait_s)
+                    self._limiter.retry_after(answer.wait_s)
                     pause = max(answer.wait_s, pause)
             await asyncio.sleep(pause)
 
@@ -369,8 +371,8 @@ class _Requests:
 
     async def _watch_patience(self) -> None:
         while True:
-            left = self._patience_s - self._gate.silent_for_s()
-            if left <= 0 and (self._untried or not self._gate.only_stragglers):
+            left = self._patience_s - self._limiter.seconds_without_success()
+            if left <= 0 and (self._untried or not self._limiter.only_stragglers):
                 break
             await asyncio.sleep(max(left, 0.05))
         self._stop(
@@ -480,9 +482,9 @@ def _names_others() -> Unreachable:
 class _Rejections:
     """4xx answers that may be about the run and not about their IDs: held back until that is clear."""
 
-    def __init__(self, *, proven: bool) -> None:
+    def __init__(self, *, project_verified: bool) -> None:
         self.issued = False
-        self._opening = not proven
+        self._opening = not project_verified
         """Neither a link nor two different refusals so far."""
         self._streak: list[tuple[int, NotLinked]] = []
 

@@ -5,7 +5,7 @@ withdraw, forget, export. `database` opens the file, `schema` says what stands i
 """
 
 from batchlinks.ledger.database import LedgerError
-from batchlinks.ledger.project import Ledger
-from batchlinks.ledger.records import Known, Project, Records, Withdrawal
+from batchlinks.ledger.maintenance import Known, Project, Records, Withdrawal
+from batchlinks.ledger.project_links import Ledger
 
 __all__ = ["Known", "Ledger", "LedgerError", "Project", "Records", "Withdrawal"]

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from batchlinks.advice import Advice, Do, Part, Setting
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger import schema
 from batchlinks.ledger.file_system import network_share
 from batchlinks.logs import logger
+from batchlinks.next_steps import Advice, Do, Part, Setting
 
 _BUSY_S = 30.0
 

@@ -6,8 +6,8 @@ from datetime import date, timedelta
 
 from batchlinks.nightly import receipts
 from batchlinks.nightly.inbox import DONE, FAILED, Claim, clear
+from batchlinks.nightly.night_outcome import Night
 from batchlinks.nightly.nightly_context import NightlyContext
-from batchlinks.nightly.outcome import Night
 
 
 def clear_staging(context: NightlyContext, claims: Sequence[Claim]) -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from batchlinks.errors import ExitCode
-from batchlinks.nightly.outcome import Night
+from batchlinks.nightly.night_outcome import Night
 from batchlinks.results.summary import Summary
 from batchlinks.storage.opening import open_folder
 from batchlinks.version import __version__

@@ -14,8 +14,8 @@ from batchlinks.nightly import message, receipts
 from batchlinks.nightly.housekeeping import clear_old, clear_staging
 from batchlinks.nightly.inbox import Claim, InboxScan
 from batchlinks.nightly.lock import LockOwner, exclusive_run
+from batchlinks.nightly.night_outcome import Night, RosterOutcome
 from batchlinks.nightly.nightly_context import NightlyContext, notify_addresses, open_context
-from batchlinks.nightly.outcome import Night, RosterOutcome
 from batchlinks.nightly.roster_run import log_outcome, process_roster
 from batchlinks.nightly.tables import RosterTable, SettingsOf, table_for
 from batchlinks.pipeline.context import RunContext, RunHooks

@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 from batchlinks.errors import BatchlinksError, ExitCode, FolderError, RosterError, SettingsError, defect
 from batchlinks.logs import logger
 from batchlinks.nightly.inbox import DONE, FAILED, Claim, numbered
+from batchlinks.nightly.night_outcome import Night, RosterOutcome
 from batchlinks.nightly.nightly_context import NightlyContext, check_tables
-from batchlinks.nightly.outcome import Night, RosterOutcome
 from batchlinks.nightly.tables import RosterTable
 from batchlinks.pipeline.context import Preview
 from batchlinks.pipeline.report import Report

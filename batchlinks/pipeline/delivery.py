@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import Setting
 from batchlinks.arrow import frees_memory
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import ExitCode, SettingsError
+from batchlinks.next_steps import Setting
 from batchlinks.pipeline.intake import Roster
-from batchlinks.pipeline.requests import RequestResult
+from batchlinks.pipeline.missing_links import RequestResult
 from batchlinks.results.assignment import assign
-from batchlinks.results.reports import (
+from batchlinks.results.sheets import (
     OutputColumns,
-    Refused,
+    RefusedRow,
     choose_output_columns,
     error_sheets,
     links_sheet,
@@ -25,7 +25,7 @@ from batchlinks.results.reports import (
 )
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx.sheet import MAX_ROWS, Sheet
-from batchlinks.screening.earlier import profile_of
+from batchlinks.screening.fixed_report import profile_of
 from batchlinks.screening.result import Mask, Screened
 from batchlinks.table import Table
 
@@ -78,7 +78,7 @@ def assign_links(
 
 def report_refusals(
     roster: Roster, screened: Screened, output: OutputColumns, settings: RunSettings
-) -> tuple[Sequence[Refused], Mapping[str, Sheet]]:
+) -> tuple[Sequence[RefusedRow], Mapping[str, Sheet]]:
     """The rows without a link, and the sheets `errors` and `duplicates`.
 
     These hold all columns but Social Security numbers, and those too where staff get them.
@@ -109,7 +109,7 @@ def _count_calls(summary: Summary, result: RequestResult, links: pa.Table, *, wr
     issued_now = pc.is_in(links.column("external_id"), value_set=pa.array(result.issued, pa.string()))
     new = int(pc.sum(issued_now).as_py() or 0)
     summary.written = int(written.sum())
-    summary.requested, summary.reused = result.tally.requested, len(links) - new
-    summary.calls, summary.retries = result.tally.calls, result.tally.retries
+    summary.requested, summary.reused = result.counts.requested, len(links) - new
+    summary.calls, summary.retries = result.counts.calls, result.counts.retries
     if result.stopped_by is not None:
         summary.exit_code = result.stopped_by.exit_code

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import COMMAND, Advice
 from batchlinks.arrow import frees_memory
 from batchlinks.columns.cautions import Caution, CautionsUndecided, find_cautions
 from batchlinks.columns.id_column import IdColumn, IdColumnUndecided, choose_id_column
@@ -17,6 +16,7 @@ from batchlinks.config.secrets import RESULT_PASSWORD, read_result_password, rea
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.logs import logger
+from batchlinks.next_steps import COMMAND, Advice
 from batchlinks.patients.identifier import clean, read_id
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.results.publish.result_files import NO_FOLDER, ResultFiles
@@ -27,7 +27,7 @@ from batchlinks.roster.id_list import read_id_list
 from batchlinks.roster.read import MAX_FILE_BYTES, read_roster
 from batchlinks.roster.source import ReadOptions, RosterBytes
 from batchlinks.row_codes import ErrorCode, WarningCode
-from batchlinks.screening.earlier import corrected, keep_earlier_verdicts
+from batchlinks.screening.fixed_report import corrected, keep_earlier_verdicts
 from batchlinks.screening.result import Rules, Screened, in_words
 from batchlinks.storage.opening import is_address
 from batchlinks.table import CellKind, Table
@@ -117,11 +117,10 @@ def load_roster(
 
 def _with_ragged_rows(question: IdColumnUndecided, table: Table) -> IdColumnUndecided:
     """The question after what may be its cause: rows that are wider or narrower than the header."""
-    if not table.misfits:
+    if not table.ragged_fields:
         return question
-    cause = ragged_rows(table.misfits, len(table), len(table.headers), table.separator or ",")
-    said = str(question)
-    return IdColumnUndecided(f"{cause} {said[:1].upper()}{said[1:]}", question.candidates, question.names)
+    cause = ragged_rows(table.ragged_fields, len(table), len(table.headers), table.separator or ",")
+    return IdColumnUndecided(f"{cause} ", *question.args, candidates=question.candidates, names=question.names)
 
 
 def _password(settings: RunSettings, environment: Mapping[str, str]) -> str | None:

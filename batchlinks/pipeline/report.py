@@ -9,7 +9,7 @@ import pyarrow as pa
 from batchlinks.columns.cautions import Caution
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.results.publish.result_files import PublishedFiles
-from batchlinks.results.reports import Refused
+from batchlinks.results.sheets import RefusedRow
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx.sheet import Sheet
 
@@ -30,7 +30,7 @@ class Report:
     sheets: Mapping[str, Sheet] = field(repr=False)
     """`links` (of a run), `errors` and `duplicates`: what stands in the files."""
 
-    refused: Sequence[Refused] = field(default=(), repr=False)
+    refused: Sequence[RefusedRow] = field(default=(), repr=False)
     """The rows without a link, in the order of the error report."""
 
     stopped_by: BatchlinksError | None = None

@@ -2,7 +2,6 @@
 
 import pyarrow as pa
 
-from batchlinks.advice import Advice, Do
 from batchlinks.config.paths import find_ledger
 from batchlinks.config.secrets import read_credentials
 from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
@@ -10,6 +9,7 @@ from batchlinks.errors import SettingsError
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
+from batchlinks.next_steps import Advice, Do
 from batchlinks.pipeline import audit
 from batchlinks.pipeline.context import Preview, RunContext, RunHooks
 from batchlinks.pipeline.delivery import Delivery, assign_links, plan_output, report_refusals
@@ -22,8 +22,8 @@ from batchlinks.pipeline.intake import (
     open_results,
     warn_of_links_before,
 )
-from batchlinks.pipeline.report import Report
-from batchlinks.pipeline.requests import (
+from batchlinks.pipeline.link_verification import LinkChecks, refuse_unanswered
+from batchlinks.pipeline.missing_links import (
     LinkRequester,
     RequestPlan,
     RequestResult,
@@ -31,8 +31,8 @@ from batchlinks.pipeline.requests import (
     plan_requests,
     require_cluster_installed,
 )
-from batchlinks.pipeline.verification import LinkChecks, refuse_unanswered
-from batchlinks.results.reports import OutputColumns
+from batchlinks.pipeline.report import Report
+from batchlinks.results.sheets import OutputColumns
 from batchlinks.results.summary import Summary
 from batchlinks.row_codes import ToDo, WarningCode
 from batchlinks.screening.result import Screened

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import Setting
+from batchlinks.columns.header_meaning import Standing, id_meaning
 from batchlinks.columns.header_words import Sense, is_plain, senses_of, words_of
 from batchlinks.columns.id_column import IdColumn, column_letters, display_names
-from batchlinks.columns.meaning import Standing, id_meaning
 from batchlinks.columns.sensitive import sample, share_matching, social_security_columns
 from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.next_steps import Setting
 from batchlinks.patients.people import identity_columns
 from batchlinks.results.file_name import file_names
 from batchlinks.results.xlsx.sheet import Sheet

@@ -1,6 +1,6 @@
 """The process that reads one roster: a request on standard input, the table on standard output.
 
-It is started by `batchlinks.roster.child_process`. It holds no secret but a workbook's password, which arrives with the
+It is started by `batchlinks.roster.reader_process`. It holds no secret but a workbook's password, which arrives with the
 request, and it dies at its memory limit rather than take the machine along.
 """
 

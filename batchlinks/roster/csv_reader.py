@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, product
 
-from batchlinks.advice import Advice, Do, Setting
 from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.next_steps import Advice, Do, Setting
 from batchlinks.roster.header import (
     PREVIEW_ROWS,
     NoHeader,
     PreviewRow,
-    Start,
+    TableStart,
     find_start,
     is_blank,
     is_filled,
@@ -29,7 +29,7 @@ from batchlinks.roster.header import (
     start_at_row,
 )
 from batchlinks.roster.source import ReadOptions
-from batchlinks.roster.transfer import BATCH_ROWS, Facts, TableWriter
+from batchlinks.roster.transfer import BATCH_ROWS, TableInfo, TableWriter
 
 SEPARATORS = ",;\t|"
 
@@ -51,7 +51,7 @@ _CHUNK = 1 << 20
 Lines = Sequence[str]
 
 
-def read_delimited(name: str, content: bytes, options: ReadOptions, writer: TableWriter) -> Facts:
+def read_delimited(name: str, content: bytes, options: ReadOptions, writer: TableWriter) -> TableInfo:
     """Send the table in `content` through `writer`. Raises `RosterError` and `SettingsError`."""
     encoding, guessed = find_encoding(name, content, options.encoding)
     if not encoding.startswith("utf-16"):
@@ -66,18 +66,18 @@ def read_delimited(name: str, content: bytes, options: ReadOptions, writer: Tabl
     lines_before = 1 if declared else 0
     headers_and_rows = sample[lines_before:]
     layout = _find_layout(name, headers_and_rows, declared[1] if declared else None, options)
-    reader = _Records(name, map(layout.rewrite, islice(text(), lines_before, None)), layout)
-    misfits, above = _send_rows(reader, layout, writer)
+    reader = _CsvRecords(name, map(layout.rewrite, islice(text(), lines_before, None)), layout)
+    ragged_fields, above = _send_rows(reader, layout, writer)
     rows = writer.rows - above
-    if len(misfits) > rows * (1 - _FEWEST_FITTING):
-        raise RosterError(f"{name}: {ragged_rows(dict(misfits), rows, layout.most, layout.separator)}")
-    return Facts(
+    if len(ragged_fields) > rows * (1 - _FEWEST_FITTING):
+        raise RosterError(f"{name}: {ragged_rows(dict(ragged_fields), rows, layout.most, layout.separator)}")
+    return TableInfo(
         headers=list(layout.start.headers),
         header_row=layout.start.header_row,
         encoding=codecs.lookup(encoding).name,
         encoding_guessed=guessed,
         separator=layout.separator,
-        misfits=misfits,
+        ragged_fields=ragged_fields,
         rows_above=above,
     )
 
@@ -144,7 +144,7 @@ class _Layout:
     """How the lines of a file become rows of its table."""
 
     separator: str
-    start: Start
+    start: TableStart
     fewest: int
     """Fields that a row has at least."""
 
@@ -176,7 +176,7 @@ def _find_layout(name: str, sample: Lines, declared: str | None, options: ReadOp
         preview = [PreviewRow(number, cells) for number, cells in enumerate(records, 1)]
         try:
             if options.header_row is not None:
-                start: Start | None = start_at_row(preview, options.header_row)
+                start: TableStart | None = start_at_row(preview, options.header_row)
             else:
                 start = find_start(preview, id_headers=possible_id_headers, id_column=options.id_column)
         except NoHeader:
@@ -226,9 +226,9 @@ def _unwrapped(line: str) -> str:
     return match[1].replace('""', '"') + match[2] if match else line
 
 
-def ragged_rows(misfits: Mapping[int, Sequence[str]], rows: int, width: int, separator: str) -> str:
+def ragged_rows(ragged_fields: Mapping[int, Sequence[str]], rows: int, width: int, separator: str) -> str:
     """A sentence that says how many rows are wider or narrower than the header, and the likely reason."""
-    fields = list(misfits.values())
+    fields = list(ragged_fields.values())
     count = "1 row has" if len(fields) == 1 else f"{len(fields):,} of {rows:,} rows have"
     return f"{count} more or fewer fields than the header ({width}). {_likely_reason(fields, width, separator)}"
 
@@ -270,11 +270,11 @@ def _check_sample(name: str, sample: Lines, separator: str) -> None:
         raise _never_closed(name, row)
 
 
-def _layout(separator: str, start: Start, preview: Sequence[PreviewRow]) -> _Layout:
+def _layout(separator: str, start: TableStart, preview: Sequence[PreviewRow]) -> _Layout:
     rows = [row.cells for row in preview if row.number > start.header_row and not is_blank(row.cells)]
     if start.header_row == 0 and rows:
         width = Counter(len(_without_blank_end(cells)) for cells in rows).most_common(1)[0][0]
-        start = Start(0, ("",) * width)
+        start = TableStart(0, ("",) * width)
     width = len(start.headers)
     digit_columns = frozenset(
         index
@@ -311,7 +311,7 @@ def _fits(cells: list[str], layout: _Layout) -> list[str] | None:
     return cells[:width] + [""] * (width - len(cells))
 
 
-class _Records:
+class _CsvRecords:
     """Every record of a file with its row number, after making sure that its quotes are what they seem."""
 
     def __init__(self, name: str, lines: Iterable[str], layout: _Layout) -> None:
@@ -395,10 +395,10 @@ def _without_formula(cell: str) -> str:
 def _send_rows(
     records: Iterable[tuple[int, list[str]]], layout: _Layout, writer: TableWriter
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Send all rows but the header. Returns the misfits (position, and fields as they stood), and how many rows stand above
+    """Send all rows but the header. Returns the ragged_fields (position, and fields as they stood), and how many rows stand above
     the header; of these no width is asked."""
     writer.begin(layout.most)
-    misfits: list[tuple[int, list[str]]] = []
+    ragged_fields: list[tuple[int, list[str]]] = []
     blank = [""] * layout.most
     numbers: list[int] = []
     rows: list[list[str]] = []
@@ -412,10 +412,10 @@ def _send_rows(
                 if row is None and len(_without_blank_end(cells)) <= layout.most:
                     row = [*_without_blank_end(cells), *blank[len(_without_blank_end(cells)) :]]
             if row is None:
-                misfits.append((writer.rows + len(rows), list(_without_blank_end(cells))))
+                ragged_fields.append((writer.rows + len(rows), list(_without_blank_end(cells))))
             rows.append(blank if row is None else row)
             numbers.append(number)
         if len(rows) == BATCH_ROWS or (rows and number == 0):
             writer.write(numbers, list(zip(*rows, strict=True)))
             numbers, rows = [], []
-    return misfits, above
+    return ragged_fields, above

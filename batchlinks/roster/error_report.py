@@ -52,10 +52,10 @@ def without_report_columns(table: Table) -> Table:
         headers=tuple(table.headers[position] for position in kept),
         cells=cells.rename_columns([str(position) for position in range(len(kept))]),
         kinds={renumbered[old]: kinds for old, kinds in table.kinds.items() if old in renumbered},
-        misfits=_fields_apart(table, keys, kept)
+        ragged_fields=_fields_apart(table, keys, kept)
         | {
             position: tuple(fields[old] for old in kept if old < len(fields)) + fields[len(keys) :]
-            for position, fields in table.misfits.items()
+            for position, fields in table.ragged_fields.items()
         },
         row_numbers=row_numbers,
         hidden_rows=tuple(number_here[row] for row in table.hidden_rows),

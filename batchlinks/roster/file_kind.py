@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
-from batchlinks.advice import Advice, Do
 from batchlinks.errors import RosterError
+from batchlinks.next_steps import Advice, Do
 
 
 class FileKind(Enum):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from batchlinks.advice import Advice, Do, Setting
 from batchlinks.columns.header_words import key
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.next_steps import Advice, Do, Setting
 
 PREVIEW_ROWS = 200
 """Rows that the decision is made on."""
@@ -47,7 +47,7 @@ class PreviewRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class TableStart:
     """Where the table starts."""
 
     header_row: int
@@ -67,14 +67,14 @@ def clean_header(text: str) -> str:
     return " ".join(text.translate(_INVISIBLE).split())
 
 
-def find_start(rows: Sequence[PreviewRow], *, id_headers: IdHeaders, id_column: str | None = None) -> Start | None:
+def find_start(rows: Sequence[PreviewRow], *, id_headers: IdHeaders, id_column: str | None = None) -> TableStart | None:
     """Where the table among `rows` (the first ones, blank rows left out) starts; None where there is no table.
 
     With `id_column`, the header is the first row that holds it, where there is one. Raises `NoHeader` when rows
     above the header, or the very first row, look like patients.
     """
     rows = [row for row in rows if not is_blank(row.cells)]
-    body = _Body.of(rows)
+    body = _TableBody.of(rows)
     above = list(takewhile(lambda row: not body.resembles(row), rows))
     if id_column is not None:
         holding = next((row for row in above if holds_column(row.cells, id_column)), None)
@@ -115,10 +115,10 @@ def nothing_in_row(header_row: int) -> SettingsError:
     return SettingsError(Setting("header_row"), f" {header_row}: there is nothing in row {header_row}.")
 
 
-def start_at_row(rows: Sequence[PreviewRow], header_row: int) -> Start:
+def start_at_row(rows: Sequence[PreviewRow], header_row: int) -> TableStart:
     """The start that the user named; `rows` reach at least to it. Raises `SettingsError` when nothing is there."""
     if header_row == 0:
-        return Start(0, ("",) * max((len(row.cells) for row in rows), default=0))
+        return TableStart(0, ("",) * max((len(row.cells) for row in rows), default=0))
     named = next((row for row in rows if row.number == header_row), None)
     if named is None or not _filled(named):
         raise nothing_in_row(header_row)
@@ -168,8 +168,8 @@ def _folded(text: str) -> str:
     return key(cleaned) or cleaned.casefold()
 
 
-def _start_at(row: PreviewRow) -> Start:
-    return Start(row.number, tuple(clean_header(cell) for cell in row.cells))
+def _start_at(row: PreviewRow) -> TableStart:
+    return TableStart(row.number, tuple(clean_header(cell) for cell in row.cells))
 
 
 def _filled(row: PreviewRow) -> int:
@@ -188,7 +188,7 @@ def _is_labels(row: PreviewRow) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
+class _TableBody:
     """The rows of a table that hold values, as far as they can be told before the header is known."""
 
     columns: int
@@ -198,7 +198,7 @@ class _Body:
     """Those that hold numbers, dates or identifiers in most rows."""
 
     @classmethod
-    def of(cls, rows: Sequence[PreviewRow]) -> "_Body":
+    def of(cls, rows: Sequence[PreviewRow]) -> "_TableBody":
         widest = sorted(_filled(row) for row in rows)
         usual = widest[len(widest) // 2] if widest else 0
         body = [row for row in rows if _filled(row) >= usual / 2 and any(map(is_value, row.cells))]

@@ -89,7 +89,7 @@ def _without_trailing_zeros(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def shown_plainly(value: float) -> Shown:
+def format_general(value: float) -> Shown:
     """What a number cell without a format of its own shows."""
     if isinstance(value, float) and not math.isfinite(value):
         return "", CellKind.ERROR
@@ -107,7 +107,7 @@ class NumberFormat:
     """One number format of a workbook, taken apart once and used for many cells."""
 
     code: str
-    _sections: "tuple[_Section, ...]"
+    _sections: "tuple[_FormatSection, ...]"
     _text: tuple[str, ...] | None = ("@",)
     """What a text is shown as, in pieces of which `@` is the text itself; None where that cannot be told."""
 
@@ -137,7 +137,7 @@ class NumberFormat:
 
         Where that is not certain, the text is the one that General shows and the kind says why.
         """
-        text, kind = shown_plainly(value)
+        text, kind = format_general(value)
         if kind in (CellKind.LOST_DIGITS, CellKind.ERROR):
             return text, kind
         section = self._section_for(value)
@@ -153,7 +153,7 @@ class NumberFormat:
         sign = "-" if value < 0 and len(self._sections) == 1 else ""
         return sign + rendered, CellKind.NUMBER
 
-    def _section_for(self, value: float) -> "_Section | None":
+    def _section_for(self, value: float) -> "_FormatSection | None":
         """The section that applies, or None where programs differ about it."""
         sections = self._sections
         if any(section.condition for section in sections):
@@ -213,7 +213,7 @@ def _text_section(section: str) -> tuple[str, ...] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class _FormatSection:
     """A format for some of the numbers. `parts` are its runs of `0` and `#`, and ("literal", text) between them;
     none where the number is shown as General shows it."""
 
@@ -262,9 +262,9 @@ def _split_sections(code: str) -> list[str]:
     return sections
 
 
-def _section(code: str) -> _Section:
+def _section(code: str) -> _FormatSection:
     if code.strip().lower() == "general" or code.strip() in ("@", "0"):
-        return _Section(CellKind.NUMBER)
+        return _FormatSection(CellKind.NUMBER)
     parts: list[tuple[str, str]] = []
     condition: Callable[[float], bool] | None = None
     kinds: set[CellKind] = set()
@@ -296,10 +296,10 @@ def _section(code: str) -> _Section:
                 kinds.add(CellKind.UNREADABLE_FORMAT)
     for kind in (CellKind.DATE, CellKind.SCIENTIFIC, CellKind.UNREADABLE_FORMAT, CellKind.FRACTION):
         if kind in kinds:
-            return _Section(kind, condition=condition)
+            return _FormatSection(kind, condition=condition)
     if not any(role == "digits" for role, _ in parts):
-        return _Section(CellKind.UNREADABLE_FORMAT, condition=condition)
-    return _Section(CellKind.NUMBER, tuple(parts), condition)
+        return _FormatSection(CellKind.UNREADABLE_FORMAT, condition=condition)
+    return _FormatSection(CellKind.NUMBER, tuple(parts), condition)
 
 
 def _condition(comparison: str, limit: str) -> Callable[[float], bool]:

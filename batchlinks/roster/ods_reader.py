@@ -11,13 +11,13 @@ from itertools import islice
 import numpy as np
 
 from batchlinks.errors import RosterError
-from batchlinks.roster.corrections import ERROR_TEXTS, is_aggregate
+from batchlinks.roster.calamine_corrections import ERROR_TEXTS, is_aggregate
 from batchlinks.roster.guard import MAX_CELLS, Archive, limit_memory, too_far, xml_parser
-from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, Start, is_filled
-from batchlinks.roster.number_format import Shown, shown_plainly
+from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, TableStart, is_filled
+from batchlinks.roster.number_format import Shown, format_general
 from batchlinks.roster.sheet_choice import choose_sheet, named_sheet, table_of
 from batchlinks.roster.source import ReadOptions
-from batchlinks.roster.transfer import BATCH_ROWS, Facts, Kinds, TableWriter
+from batchlinks.roster.transfer import BATCH_ROWS, Kinds, TableInfo, TableWriter
 from batchlinks.table import CellKind
 
 _CONTENT = "content.xml"
@@ -29,7 +29,7 @@ _NO_HEIGHT = re.compile(r"0*(?:\.0\d*)?(?:in|cm|mm|pt)")
 _SCIENTIFIC = re.compile(r"-?\d+([.,]\d+)?E[+-]?\d+", re.IGNORECASE)
 
 
-def read_opendocument(name: str, content: bytes, options: ReadOptions, writer: TableWriter) -> Facts:
+def read_opendocument(name: str, content: bytes, options: ReadOptions, writer: TableWriter) -> TableInfo:
     """Send the table in `content` through `writer`. Raises `RosterError` and `SettingsError`."""
     archive = Archive(name, content)
     if "encrypted-package" in archive or _is_encrypted(archive):
@@ -44,7 +44,7 @@ def read_opendocument(name: str, content: bytes, options: ReadOptions, writer: T
     sheet, start = choose_sheet(name, tables, options)
     headers = start.headers + ("",) * (widths[sheet] - len(start.headers))
     hidden, above = _send(archive, sheet, start, len(headers), writer)
-    return Facts(
+    return TableInfo(
         headers=list(headers),
         header_row=start.header_row,
         sheet=sheet,
@@ -86,7 +86,7 @@ def _look_through(
     return previews, widths, frozenset(reader.hidden_sheets)
 
 
-def _send(archive: Archive, sheet: str, start: Start, width: int, writer: TableWriter) -> tuple[list[int], int]:
+def _send(archive: Archive, sheet: str, start: TableStart, width: int, writer: TableWriter) -> tuple[list[int], int]:
     """Send all rows but the header. Returns the numbers of the hidden ones, and how many stand above the header."""
     writer.begin(width)
     rows = (
@@ -156,7 +156,7 @@ def _time(value: str, text: str) -> str:
 def shown_number(value: float, text: str) -> Shown:
     """A number cell that shows `text`: as it is where its digits are those of `value`, in full and in order, with
     zeros and literals added; otherwise as General shows it, and the kind says why."""
-    plain, kind = shown_plainly(value)
+    plain, kind = format_general(value)
     if kind is not CellKind.NUMBER or text == plain:
         return plain, kind
     if _SCIENTIFIC.fullmatch(text):
@@ -187,7 +187,7 @@ class _ContentReader:
         self._cells_made = 0
         self._style = ""
         self._hiding: set[str] = set()
-        """Styles of sheets that are hidden, and of rows that have no height."""
+        """StyleSheet of sheets that are hidden, and of rows that have no height."""
         self._groups: list[bool] = []
         """Of the groups of rows that are open: whether they are folded away."""
         self.hidden_sheets: set[str] = set()

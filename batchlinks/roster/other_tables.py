@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import Advice, Do, Part
 from batchlinks.arrow import combine_chunks
 from batchlinks.columns.header_words import Sense, is_plain, key, senses_of
 from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError
+from batchlinks.next_steps import Advice, Do, Part
 from batchlinks.patients.identifier import clean, is_placeholder, read_id
 from batchlinks.roster.header import MAX_VALUES, clean_header, columns_called, is_filled, is_value
 from batchlinks.table import Table
@@ -193,7 +193,11 @@ def _section_at(table: Table, position: int, above: int, *, adjoins: bool) -> _S
         return None
     if filled.items() <= headers.items() and 2 * len(filled) >= len(headers):
         return _Section(position, is_another_table=False)
-    if len(filled) > 1 and Counter(filled.values()) == Counter(headers.values()) and position not in table.misfits:
+    if (
+        len(filled) > 1
+        and Counter(filled.values()) == Counter(headers.values())
+        and position not in table.ragged_fields
+    ):
         return _Section(position, False, _order(headers, filled, len(table.headers)))
     if adjoins:
         return None
@@ -229,7 +233,7 @@ def _is_all_words_of_headers(cells: Sequence[str]) -> bool:
 def _must_be_header(table: Table, position: int, above: int, cells: Sequence[str]) -> bool:
     """Whether a row can be nothing but headers, in whatever language: labels only, also in two columns that otherwise hold
     numbers, or above rows that are made otherwise than the table; and below a gap or a title, or in the words of headers."""
-    if position in table.misfits:
+    if position in table.ragged_fields:
         return False
     filled = [cell for cell in cells if cell]
     if len(filled) < 3 or len({key(cell) for cell in filled}) < len(filled):
@@ -319,8 +323,8 @@ def _ask_if_many(table: Table, strangers: Mask, titles: Mask, above: int, others
 
 
 def _cells(table: Table, position: int) -> Sequence[str]:
-    if position in table.misfits:
-        return table.misfits[position]
+    if position in table.ragged_fields:
+        return table.ragged_fields[position]
     return [column[position].as_py() for column in table.cells.columns]
 
 
@@ -339,7 +343,9 @@ def _without(table: Table, left_out: Mask) -> Table:
         cells=table.cells.slice(first) if is_head else table.cells.filter(pa.array(kept)),
         row_numbers=numbers,
         kinds={column: kinds[kept] for column, kinds in table.kinds.items() if kinds[kept].any()},
-        misfits={int(place[position]): fields for position, fields in table.misfits.items() if kept[position]},
+        ragged_fields={
+            int(place[position]): fields for position, fields in table.ragged_fields.items() if kept[position]
+        },
         hidden_rows=tuple(row for row in table.hidden_rows if row in staying),
         total_rows=tuple(int(place[position]) for position in table.total_rows if kept[position]),
         other_table=tuple(int(place[position]) for position in table.other_table if kept[position]),

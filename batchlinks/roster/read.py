@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from batchlinks.errors import RosterError
-from batchlinks.roster.child_process import reading_process
 from batchlinks.roster.other_tables import sort_out_tables
+from batchlinks.roster.reader_process import reading_process
 from batchlinks.roster.source import ENDINGS, ReadOptions, RosterBytes
 from batchlinks.roster.transfer import receive_table, without_unused_columns
 from batchlinks.table import Table

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from batchlinks.advice import Advice, Do, Part, Setting
 from batchlinks.columns.id_column import possible_id_headers
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.next_steps import Advice, Do, Part, Setting
 from batchlinks.roster.header import (
     NoHeader,
     PreviewRow,
-    Start,
+    TableStart,
     find_start,
     holds_column,
     no_header,
@@ -38,7 +38,7 @@ class SheetTable:
     """What the first rows of a sheet say about it."""
 
     sheet: str
-    start: Start | None = None
+    start: TableStart | None = None
     """None where no table was found."""
 
     is_empty: bool = False
@@ -73,7 +73,7 @@ def table_of(sheet: str, preview: Sequence[PreviewRow], options: ReadOptions) ->
         return SheetTable(sheet)  # the row may be there in another sheet
 
 
-def choose_sheet(name: str, tables: Sequence[SheetTable], options: ReadOptions) -> tuple[str, Start]:
+def choose_sheet(name: str, tables: Sequence[SheetTable], options: ReadOptions) -> tuple[str, TableStart]:
     """The one sheet with a table that can be the roster. Raises `RosterError` and `SettingsError`."""
     found = [table for table in tables if table.start or table.looks_headerless]
     own = _own_error_report(found)

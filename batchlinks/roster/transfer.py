@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from batchlinks.advice import part_as_json, part_of_json
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.next_steps import part_as_json, part_of_json
 from batchlinks.roster.sheet_choice import SheetUndecided
 from batchlinks.table import CellKind, Table
 
@@ -28,7 +28,7 @@ _LINE_LIMIT = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TableInfo:
     """What is known of a table besides its cells; the fields mean what they mean in `Table`."""
 
     headers: list[str]
@@ -42,7 +42,7 @@ class Facts:
     hidden_sheet: bool = False
     formats_unknown: bool = False
     total_rows: list[int] = field(default_factory=list)
-    misfits: list[tuple[int, list[str]]] = field(default_factory=list)
+    ragged_fields: list[tuple[int, list[str]]] = field(default_factory=list)
     rows_above: int = 0
     """How many of the rows stand above the header."""
 
@@ -78,7 +78,7 @@ class TableWriter:
         self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
         self.rows += len(numbers)
 
-    def finish(self, facts: Facts) -> None:
+    def finish(self, facts: TableInfo) -> None:
         """End the table."""
         self._end_of_rows()
         _write_line(self._out, {"facts": asdict(facts)})
@@ -117,11 +117,11 @@ def receive_table(source: IO[bytes], name: str) -> tuple[Table, int] | None:
         return None
     facts = closing["facts"]
     assert isinstance(facts, dict)  # noqa: S101 - for the type checker
-    known = Facts(**facts)
+    known = TableInfo(**facts)
     return _table(received, known, name), known.rows_above
 
 
-def _table(received: pa.Table, facts: Facts, name: str) -> Table:
+def _table(received: pa.Table, facts: TableInfo, name: str) -> Table:
     kinds: dict[int, Kinds] = {}
     for index in range(len(facts.headers)):
         kind = received.column(f"kind {index}").to_numpy()
@@ -132,7 +132,7 @@ def _table(received: pa.Table, facts: Facts, name: str) -> Table:
         cells=received.select([str(index) for index in range(len(facts.headers))]),
         row_numbers=received.column("row").to_numpy(),
         kinds=kinds,
-        misfits={position: tuple(fields) for position, fields in facts.misfits},
+        ragged_fields={position: tuple(fields) for position, fields in facts.ragged_fields},
         name=name,
         sha256=facts.sha256,
         sheet=facts.sheet,

@@ -9,24 +9,24 @@ import numpy as np
 import python_calamine as calamine
 
 from batchlinks.errors import RosterError
-from batchlinks.roster.corrections import (
+from batchlinks.roster.calamine_corrections import (
     AGGREGATE,
     LEAP_DAY,
     NO_CACHED_VALUE,
     NO_DATE,
     UNREADABLE,
+    CellOverrides,
     Correction,
     Details,
-    Marks,
     error_text,
 )
 from batchlinks.roster.file_kind import FileKind, damaged
 from batchlinks.roster.guard import Archive, limit_memory
-from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, Start, is_blank
-from batchlinks.roster.number_format import NO_DAY_TEXT, NumberFormat, Shown, shown_plainly
+from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, TableStart, is_blank
+from batchlinks.roster.number_format import NO_DAY_TEXT, NumberFormat, Shown, format_general
 from batchlinks.roster.sheet_choice import choose_sheet, named_sheet, table_of
 from batchlinks.roster.source import ReadOptions
-from batchlinks.roster.transfer import BATCH_ROWS, Facts, Kinds, TableWriter
+from batchlinks.roster.transfer import BATCH_ROWS, Kinds, TableInfo, TableWriter
 from batchlinks.roster.xls_details import XlsDetails
 from batchlinks.roster.xlsx_details import XlsxDetails
 from batchlinks.table import CellKind
@@ -36,7 +36,7 @@ Cell = int | float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
 _EXTRA_MEMORY_OF_BINARY = 30  # for each byte of a file that is not, or differently, compressed
 
 
-def read_workbook(name: str, content: bytes, kind: FileKind, options: ReadOptions, writer: TableWriter) -> Facts:
+def read_workbook(name: str, content: bytes, kind: FileKind, options: ReadOptions, writer: TableWriter) -> TableInfo:
     """Send the table in `content` through `writer`. Raises `RosterError` and `SettingsError`."""
     details: Details | None = None
     if kind is FileKind.XLS:
@@ -74,7 +74,7 @@ class _Workbook:
         self._details = details
         self._opened: calamine.CalamineSheet | None = None
 
-    def read(self, options: ReadOptions, writer: TableWriter) -> Facts:
+    def read(self, options: ReadOptions, writer: TableWriter) -> TableInfo:
         """Send the one table that is the roster."""
         sheets = [sheet.name for sheet in self._book.sheets_metadata if sheet.typ == calamine.SheetTypeEnum.WorkSheet]
         if options.sheet is not None:
@@ -91,7 +91,7 @@ class _Workbook:
         }
         correction = self._details.correction(sheet) if self._details else Correction(formats_known=False)
         hidden, totals, above = self._send(sheet, start, correction, writer)
-        return Facts(
+        return TableInfo(
             headers=list(start.headers),
             header_row=start.header_row,
             sheet=sheet,
@@ -131,7 +131,7 @@ class _Workbook:
         return list(islice(filled, PREVIEW_ROWS + (options.header_row or 0)))
 
     def _send(
-        self, sheet: str, start: Start, correction: Correction, writer: TableWriter
+        self, sheet: str, start: TableStart, correction: Correction, writer: TableWriter
     ) -> tuple[list[int], list[int], int]:
         """Send all rows but the header. Returns the numbers of the hidden ones, the positions of total rows, and how many
         stand above the header."""
@@ -189,7 +189,7 @@ def _corrected(
     texts: Sequence[str],
     kinds: Kinds | None,
     numbers: Sequence[int],
-    marks: Marks,
+    marks: CellOverrides,
     formats: Mapping[int, NumberFormat],
 ) -> tuple[Sequence[str], Kinds]:
     """The column with what its marked cells show."""
@@ -229,7 +229,7 @@ def _shown(value: Cell) -> Shown:
         case bool():
             return ("TRUE" if value else "FALSE"), CellKind.BOOLEAN
         case int() | float():
-            return shown_plainly(value)
+            return format_general(value)
         case dt.datetime():
             return value.isoformat(" ", "minutes"), CellKind.DATE
         case dt.date():

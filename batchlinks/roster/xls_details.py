@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import olefile
 
-from batchlinks.roster.corrections import (
+from batchlinks.roster.calamine_corrections import (
     AGGREGATE,
     UNREADABLE,
     Correction,
     MarkedCells,
-    Styles,
+    StyleSheet,
     date_mark,
     error_mark,
 )
@@ -32,7 +32,7 @@ _CELL = struct.Struct("<HHH")
 
 
 @dataclass(frozen=True, slots=True)
-class _Sheet:
+class _BiffSheet:
     offset: int
     name: str
 
@@ -50,7 +50,7 @@ class XlsDetails:
         self._from_1904 = False
         codes: dict[int, str] = {}
         format_numbers: list[int] = []
-        self._sheets: dict[str, _Sheet] = {}
+        self._sheets: dict[str, _BiffSheet] = {}
         for kind, data in self._records(0):
             if kind == _FORMAT:
                 codes[struct.unpack_from("<H", data)[0]] = self._text(data, 2, wide_length=self._is_biff8)
@@ -59,9 +59,9 @@ class XlsDetails:
             elif kind == _DATE_1904:
                 self._from_1904 = struct.unpack_from("<H", data)[0] == 1
             elif kind == _BOUNDSHEET:
-                sheet = _Sheet(struct.unpack_from("<I", data)[0], self._text(data, 6, wide_length=False))
+                sheet = _BiffSheet(struct.unpack_from("<I", data)[0], self._text(data, 6, wide_length=False))
                 self._sheets[sheet.name] = sheet
-        self._styles = Styles.of(format_numbers, codes)
+        self._styles = StyleSheet.of(format_numbers, codes)
 
     def size(self, sheet: str) -> int:
         return self._sheets[sheet].offset if sheet in self._sheets else 0
@@ -78,7 +78,7 @@ class XlsDetails:
             return Correction(formats_known=False)
 
     def _read(self, offset: int) -> Correction:
-        cells = _Cells(self._styles, self._is_biff8, self._from_1904)
+        cells = _BiffCells(self._styles, self._is_biff8, self._from_1904)
         hidden: list[int] = []
         for kind, data in self._records(offset):
             if kind == _ROW:
@@ -116,10 +116,10 @@ class XlsDetails:
         return data[at + 1 : at + 1 + length * (1 + wide)].decode("utf-16-le" if wide else "latin-1", "replace")
 
 
-class _Cells:
+class _BiffCells:
     """Takes in the records of a sheet's cells."""
 
-    def __init__(self, styles: Styles, is_biff8: bool, from_1904: bool) -> None:
+    def __init__(self, styles: StyleSheet, is_biff8: bool, from_1904: bool) -> None:
         self.marked = MarkedCells()
         self._styles = styles
         self._of_numbers, self._of_texts = styles.of_numbers, styles.of_texts

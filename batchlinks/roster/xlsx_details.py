@@ -2,7 +2,7 @@
 without a result or that count other cells, hidden rows, and how far a sheet reaches.
 
 A sheet is surveyed while it is inflated, by searching the bytes: cheap, and on the safe side. Only where the
-survey says so is it parsed a second time (`look_closely`), which costs about as much as the first reading.
+survey says so is it parsed a second time (`scan_cells`), which costs about as much as the first reading.
 """
 
 import re
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from batchlinks.columns.id_column import column_letters
 from batchlinks.errors import RosterError
-from batchlinks.roster.corrections import (
+from batchlinks.roster.calamine_corrections import (
     AGGREGATE,
     NO_CACHED_VALUE,
     UNREADABLE,
+    CellOverrides,
     Correction,
     MarkedCells,
-    Marks,
-    Styles,
+    StyleSheet,
     date_mark,
     error_mark,
     is_aggregate,
@@ -28,12 +28,12 @@ from batchlinks.roster.guard import MAX_CELLS, Archive, too_far, xml_parser
 from batchlinks.roster.xlsx_package import Package, in_usual_form, read_elements, read_package
 
 
-def read_styles(archive: Archive, package: Package) -> Styles:
+def read_styles(archive: Archive, package: Package) -> StyleSheet:
     """Raises `RosterError` for a part that is broken."""
     if not package.styles_known:
-        return Styles({})
+        return StyleSheet({})
     if package.styles is None:
-        return Styles({}, count=1)  # a cell's style is 0 unless it says otherwise, and that is General
+        return StyleSheet({}, count=1)  # a cell's style is 0 unless it says otherwise, and that is General
     codes: dict[int, str] = {}
     format_numbers: list[int] = []
     section = ""
@@ -44,7 +44,7 @@ def read_styles(archive: Archive, package: Package) -> Styles:
             codes[int(attributes["numFmtId"])] = attributes.get("formatCode", "")
         elif section == "cellXfs" and element == "xf":
             format_numbers.append(int(attributes.get("numFmtId", "0")))
-    return Styles.of(format_numbers, codes)
+    return StyleSheet.of(format_numbers, codes)
 
 
 def total_rows(archive: Archive, package: Package, sheet: str) -> list[int]:
@@ -100,7 +100,7 @@ _ATTRIBUTE = re.compile(rb"""\b(min|max|style)=["'](\d+)["']""")
 _ROW_STYLE = re.compile(rb"""<row\s[^>]*?\ss=["'](\d+)["'][^>]*?customFormat=["'](?:1|true)""")
 
 
-def survey_sheet(archive: Archive, sheet: str, part: str, styles: Styles) -> Survey:
+def survey_sheet(archive: Archive, sheet: str, part: str, styles: StyleSheet) -> Survey:
     """Inflate `part`, which is `sheet`, once. Raises `RosterError` for a sheet that is broken or reaches too far."""
     survey = Survey()
     signs = _signs_of_formats(styles)
@@ -137,7 +137,7 @@ def check_extent(name: str, sheet: str, survey: Survey) -> None:
         raise too_far(name, sheet, f"cell {survey.far_cell}" if survey.far_cell else f"row {survey.last_row}")
 
 
-def _signs_of_formats(styles: Styles) -> list[re.Pattern[bytes]]:
+def _signs_of_formats(styles: StyleSheet) -> list[re.Pattern[bytes]]:
     """What cells look like whose format matters: a style that changes what is shown, a day after the last one, or a style
     that is not there."""
     odd = [*map(str, styles.formats)] + ([_at_least(max(styles.count, 1))] if styles.count is not None else [])
@@ -158,7 +158,7 @@ def _at_least(number: int) -> str:
     return "|".join([digits, *more, rf"\d{{{len(digits) + 1},}}"])
 
 
-def _signs_of_column_styles(text: bytes, styles: Styles) -> list[re.Pattern[bytes]]:
+def _signs_of_column_styles(text: bytes, styles: StyleSheet) -> list[re.Pattern[bytes]]:
     """What cells without a style look like in the columns whose style is not that of a cell without one."""
     letters: dict[bool, list[str]] = {False: [], True: []}  # by whether a text shows something else
     for column in _COLUMNS.findall(text):
@@ -218,15 +218,15 @@ def column_number(letters: bytes) -> int:
 class CloseLook:
     """What the elements of a sheet say, one by one."""
 
-    marks: Mapping[int, Marks]
+    marks: Mapping[int, CellOverrides]
     """By column; 0 is A."""
 
     survey: Survey
     """How far it reaches and which rows are hidden."""
 
 
-def look_closely(
-    archive: Archive, part: str, styles: Styles, *, values: bool, calculated_on_opening: bool, from_1904: bool
+def scan_cells(
+    archive: Archive, part: str, styles: StyleSheet, *, values: bool, calculated_on_opening: bool, from_1904: bool
 ) -> CloseLook:
     """Take in a sheet again; with `values`, also its formulas, errors and dates. Raises `RosterError`."""
     closer = _CloserLook(archive.name, styles, values, calculated_on_opening, from_1904)
@@ -242,7 +242,9 @@ class _CloserLook:
     Ten million cells pass through here, so most leave after one look into a dictionary.
     """
 
-    def __init__(self, name: str, styles: Styles, values: bool, calculated_on_opening: bool, from_1904: bool) -> None:
+    def __init__(
+        self, name: str, styles: StyleSheet, values: bool, calculated_on_opening: bool, from_1904: bool
+    ) -> None:
         self._styles = styles
         self._of_numbers = {str(style): style for style in styles.of_numbers}
         self._of_texts = {str(style): style for style in styles.of_texts}
@@ -445,7 +447,7 @@ class XlsxDetails:
         part = self._part(sheet)
         survey = survey_sheet(self._archive, sheet, part, self._styles)
         if survey.needs_a_closer_look:
-            look = look_closely(
+            look = scan_cells(
                 self._archive,
                 part,
                 self._styles,

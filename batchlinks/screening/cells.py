@@ -31,7 +31,7 @@ _BLANKS = " \t\r\n\u00a0"
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class CellVerdicts:
     """The ID column, cell by cell, as if there were no other rows."""
 
     ids: "pd.Series[str]"
@@ -41,15 +41,15 @@ class Cells:
     """0, or the number of the code that the cell deserves."""
 
     report_lines: Mask
-    """Cells that speak of the report and not of a patient: `Total: 45`, `Page 1 of 3`."""
+    """CellVerdicts that speak of the report and not of a patient: `Total: 45`, `Page 1 of 3`."""
 
     headers: Mask
-    """Cells that repeat the header."""
+    """CellVerdicts that repeat the header."""
 
 
 def read_cells(
     typed: "pd.Series[str]", kinds: npt.NDArray[np.int8], header_again: Collection[str], rules: Rules
-) -> Cells:
+) -> CellVerdicts:
     """Read the column `typed`, whose cells have these `CellKind`s. `header_again`: `header_key` of the header."""
     trimmed = typed.str.rstrip(_BLANKS).str.lstrip(f"{_BLANKS}'")
     plain = _plain(trimmed, header_again) & (kinds <= CellKind.NUMBER)
@@ -62,8 +62,8 @@ def read_cells(
         matches = rules.pattern.mask(pa.array(ids, pa.string()))
         codes[plain & ~matches] = number_of(ErrorCode.PATTERN_MISMATCH)
     if plain.all():
-        return Cells(ids, codes, ~plain, ~plain)
-    return _with_others(Cells(ids, codes, ~plain, ~plain), typed, kinds, plain, header_again, rules)
+        return CellVerdicts(ids, codes, ~plain, ~plain)
+    return _with_others(CellVerdicts(ids, codes, ~plain, ~plain), typed, kinds, plain, header_again, rules)
 
 
 def _plain(texts: "pd.Series[str]", header_again: Collection[str]) -> Mask:
@@ -81,13 +81,13 @@ def _plain(texts: "pd.Series[str]", header_again: Collection[str]) -> Mask:
 
 
 def _with_others(
-    cells: Cells,
+    cells: CellVerdicts,
     typed: "pd.Series[str]",
     kinds: npt.NDArray[np.int8],
     plain: Mask,
     header_again: Collection[str],
     rules: Rules,
-) -> Cells:
+) -> CellVerdicts:
     """The cells that are not plainly IDs, read one by one: each of those that are the same once."""
     others = pd.DataFrame({"text": typed[~plain], "kind": kinds[~plain]})
     which = others.groupby(["text", "kind"], sort=False).ngroup().to_numpy()
@@ -108,7 +108,7 @@ def _with_others(
     report_lines, again = np.zeros((2, len(typed)), dtype=bool)
     report_lines[~plain] = np.array(lines, dtype=bool)[which]
     again[~plain] = np.array(headers, dtype=bool)[which]
-    return Cells(all_ids, cells.codes, report_lines, again)
+    return CellVerdicts(all_ids, cells.codes, report_lines, again)
 
 
 def _fits(texts: Iterable[str], rules: Rules) -> Callable[[str], bool] | None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from batchlinks.screening.footers import FOOTER_WORDS, header_key, is_plain_total, is_total_label
 from batchlinks.screening.frames import series, true
+from batchlinks.screening.id_shapes import rare_rows, shape
 from batchlinks.screening.result import Mask, Positions
 from batchlinks.screening.rows import Refusals, Rows
-from batchlinks.screening.shapes import rare_rows, shape
 
 _NOTHING: Mapping[str, object] = {}
 

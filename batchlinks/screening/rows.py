@@ -12,12 +12,12 @@ from batchlinks.columns.id_column import IdColumn
 from batchlinks.patients.identifier import clean
 from batchlinks.patients.people import IdentityColumns, identity_columns
 from batchlinks.row_codes import ErrorCode
-from batchlinks.screening.cells import Cells, read_cells
+from batchlinks.screening.cells import CellVerdicts, read_cells
 from batchlinks.screening.duplicates import Repeats, find_repeats
 from batchlinks.screening.footers import FOOTER_WORDS, header_key, is_total_label
 from batchlinks.screening.frames import series, true
+from batchlinks.screening.id_shapes import Shapes, shapes_of
 from batchlinks.screening.result import Mask, Positions, Rules, number_of
-from batchlinks.screening.shapes import Shapes, shapes_of
 from batchlinks.table import CellKind, Table
 
 Refusals = Iterator[tuple[Mask | Positions, Mapping[str, object]]]
@@ -37,7 +37,7 @@ class Rows:
         headers |= {table.headers[part] for part in column.parts}
         again = {header_key(header) for header in headers} - {""}
         self.table, self.column, self.rules = table, column, rules
-        self.cells: Cells = read_cells(series(texts), self.kinds, again, rules)
+        self.cells: CellVerdicts = read_cells(series(texts), self.kinds, again, rules)
         self.ids = self.cells.ids
         self.codes = np.zeros(len(table), dtype=np.int8)
         self.kept = np.arange(len(table), dtype=np.int32)

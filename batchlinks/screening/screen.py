@@ -10,15 +10,15 @@ import numpy as np
 
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.row_codes import ErrorCode, WarningCode
+from batchlinks.screening.exclusions import find_excluded, find_withdrawn
 from batchlinks.screening.frames import arrow
+from batchlinks.screening.id_shapes import mixed_rows
+from batchlinks.screening.ids_in_doubt import find_ambiguous, find_conflicts, find_same_people
 from batchlinks.screening.lengths import find_longer_than_width, find_lost_zeros, warn_of_lengths
-from batchlinks.screening.listed import find_excluded, find_withdrawn
 from batchlinks.screening.no_patient import find_no_patients
 from batchlinks.screening.odd_shapes import find_odd_shapes
 from batchlinks.screening.result import Mask, Rules, Screened, in_words, number_of
 from batchlinks.screening.rows import Refusals, Rows
-from batchlinks.screening.shapes import mixed_rows
-from batchlinks.screening.shared_ids import find_ambiguous, find_conflicts, find_same_people
 from batchlinks.table import Table
 
 __all__ = ["RULES", "Rules", "Screened", "in_words", "screen"]
@@ -33,7 +33,7 @@ class Rule:
 
 
 def _wrong_field_count(rows: Rows) -> Refusals:
-    for position, fields in rows.table.misfits.items():
+    for position, fields in rows.table.ragged_fields.items():
         yield np.array([position]), {"found": len(fields), "expected": len(rows.table.headers)}
 
 

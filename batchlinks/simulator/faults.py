@@ -78,7 +78,7 @@ class LinkOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class FixedAnswer:
     """Exactly this."""
 
     status: int
@@ -96,7 +96,7 @@ class Slow:
 
 # What is whole and holds something of the server's own, a link or a token.
 Answer: TypeAlias = Honest | LinkOf | Fault
-Step: TypeAlias = Honest | Status | LinkOf | Body | Slow | Fault
+Step: TypeAlias = Honest | Status | LinkOf | FixedAnswer | Slow | Fault
 ScriptItem: TypeAlias = int | str | tuple[object, ...]
 
 HONEST = Honest()
@@ -156,7 +156,7 @@ def parse_step(item: ScriptItem) -> Step:
         case ("link_of", str(external_id)):
             return LinkOf(external_id)
         case ("body", int(code), str(content_type), str(text)) if code in _STATUSES:
-            return Body(code, content_type, text)
+            return FixedAnswer(code, content_type, text)
         case ("slow", int(seconds) | float(seconds)):
             return Slow(seconds, HONEST)
         case ("slow", int(seconds) | float(seconds), int(then) | str(then) | tuple(then)):

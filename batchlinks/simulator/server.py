@@ -39,7 +39,7 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-class _Door:
+class _Listener:
     """The listening socket. It can be shut, and opened again at the same port."""
 
     def __init__(self, protocols: web.Server, host: str, port: int) -> None:
@@ -128,9 +128,9 @@ class Simulator:
 class RunningSimulator:
     """A stand-in that runs in another thread: what it has seen so far, and what it is to do next."""
 
-    def __init__(self, service: Service, door: _Door, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    def __init__(self, service: Service, door: _Listener, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         self._service = service
-        self._door = door
+        self._socket = door
         self._loop = loop
         self._stopping = stop
         self.url = door.url
@@ -206,7 +206,7 @@ class RunningSimulator:
 
         async def change() -> None:
             self._service.change(changed)
-            await _open_or_shut(self._service, self._door)
+            await _open_or_shut(self._service, self._socket)
 
         self._on_loop(change())
 
@@ -236,7 +236,9 @@ class RunningSimulator:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
 
-async def _serve(service: Service, host: str, port: int, ready: Callable[[_Door], object], stop: asyncio.Event) -> None:
+async def _serve(
+    service: Service, host: str, port: int, ready: Callable[[_Listener], object], stop: asyncio.Event
+) -> None:
     protocols = web.Server(
         service.handle,
         handler_cancellation=True,
@@ -244,7 +246,7 @@ async def _serve(service: Service, host: str, port: int, ready: Callable[[_Door]
         logger=_SILENT,
         auto_decompress=False,
     )
-    door = _Door(protocols, host, port)
+    door = _Listener(protocols, host, port)
     service.on_death = lambda: door.shut() if service.refuses_connections else None
     await door.open()
     try:
@@ -260,7 +262,7 @@ async def _serve(service: Service, host: str, port: int, ready: Callable[[_Door]
         raise service.defects[0]
 
 
-async def _open_or_shut(service: Service, door: _Door) -> None:
+async def _open_or_shut(service: Service, door: _Listener) -> None:
     if service.refuses_connections:
         door.shut()
     else:

@@ -24,9 +24,9 @@ from batchlinks.simulator.behavior import SimulatorOptions
 from batchlinks.simulator.faults import (
     HONEST,
     Answer,
-    Body,
     Fault,
     FaultPlan,
+    FixedAnswer,
     Honest,
     LinkOf,
     Slow,
@@ -39,7 +39,7 @@ from batchlinks.simulator.faults import (
 )
 from batchlinks.simulator.http_answers import HTML, JSON, LOGIN_PAGE, CutOff, answer, problem, truncated
 from batchlinks.simulator.link_maker import LinkMaker
-from batchlinks.simulator.token_issuer import Token, TokenIssuer
+from batchlinks.simulator.token_issuer import IssuedToken, TokenIssuer
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path, not a password
 MAX_BODY = 16 * 1024
@@ -73,7 +73,7 @@ class Call:
     does not count, so that faults do not depend on how fast the calls came."""
 
 
-class _Rejected(Exception):
+class _CallRejected(Exception):
     """An answer to the caller, not a failure of this program."""
 
     def __init__(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
@@ -90,7 +90,7 @@ class _LinkCall:
     request: web.BaseRequest
     project: str
     external_id: str | None
-    token: Token | None
+    token: IssuedToken | None
 
 
 class Service:
@@ -175,7 +175,7 @@ class Service:
         record = self._new_record(path, asked) if self._record else None
         try:
             reply = await self._reply(request, path, body, asked)
-        except _Rejected as rejected:
+        except _CallRejected as rejected:
             reply = problem(rejected.status, rejected.why, rejected.headers)
         if not isinstance(reply, CutOff) or reply.sent:
             self.statuses[reply.status] += 1
@@ -197,11 +197,11 @@ class Service:
         if self.is_dead:
             return await self._reply_when_dead()
         if asked is None and path != TOKEN_PATH:
-            raise _Rejected(404, "There is nothing at this path.")
+            raise _CallRejected(404, "There is nothing at this path.")
         if request.method != hdrs.METH_POST:
-            raise _Rejected(405, "Only POST is understood here.", {"Allow": "POST"})
+            raise _CallRejected(405, "Only POST is understood here.", {"Allow": "POST"})
         if len(body) > MAX_BODY:
-            raise _Rejected(413, "The body is too large.")
+            raise _CallRejected(413, "The body is too large.")
         if asked is None:
             return await self._reply_to_token_call(request, body)
         self.in_flight += 1
@@ -228,9 +228,9 @@ class Service:
         _check_content_type(request)
         properties = _properties(body)
         if properties is None or not properties.keys() <= {"apiKey", "apiSecret"}:
-            raise _Rejected(400, "The body is not a JSON object with apiKey and apiSecret.")
+            raise _CallRejected(400, "The body is not a JSON object with apiKey and apiSecret.")
         if properties != {"apiKey": options.api_key, "apiSecret": options.api_secret}:
-            raise _Rejected(401, "The API key or the API secret is wrong.")
+            raise _CallRejected(401, "The API key or the API secret is wrong.")
         step: Step = HONEST
         if self.token_script:
             step = self.token_script.popleft()
@@ -296,18 +296,18 @@ class Service:
         if asked.token is None or not self.tokens.is_good(
             asked.token, max_calls=options.token_dies_after_calls, max_age_s=options.token_dies_after_s
         ):
-            raise _Rejected(401, "The token is missing, malformed, invalid or expired.", _WWW_AUTHENTICATE)
+            raise _CallRejected(401, "The token is missing, malformed, invalid or expired.", _WWW_AUTHENTICATE)
         asked.token.calls += 1
         if asked.request.headers.get(hdrs.ACCEPT) != JSON:
-            raise _Rejected(406, f"Accept must be {JSON}.")
+            raise _CallRejected(406, f"Accept must be {JSON}.")
         _check_content_type(asked.request)
         is_active = self._is_active.get(asked.project)
         if is_active is None:
-            raise _Rejected(404, "There is no such project.")
+            raise _CallRejected(404, "There is no such project.")
         if not is_active:
-            raise _Rejected(options.inactive_status, "The project is not active.")
+            raise _CallRejected(options.inactive_status, "The project is not active.")
         if asked.external_id is None:
-            raise _Rejected(
+            raise _CallRejected(
                 400, "The body is not a JSON object with externalId, a text that is not empty, and no more."
             )
         return asked.external_id
@@ -356,7 +356,7 @@ class Service:
         match step:
             case Status(code, headers):
                 return problem(code, headers=headers)
-            case Body(status, content_type, text):
+            case FixedAnswer(status, content_type, text):
                 return answer(status, text, content_type)
             case Fault.DROP:
                 return CutOff()
@@ -463,7 +463,7 @@ class Service:
         latest, before = self._latest_ids.get(project, (external_id, external_id))
         return latest if latest != external_id else before
 
-    def _token_of(self, request: web.BaseRequest) -> Token | None:
+    def _token_of(self, request: web.BaseRequest) -> IssuedToken | None:
         scheme_and_token = request.headers.get(hdrs.AUTHORIZATION, "")
         if not scheme_and_token.startswith(_BEARER):
             return None
@@ -472,7 +472,7 @@ class Service:
 
 def _check_content_type(request: web.BaseRequest) -> None:
     if request.headers.get(hdrs.CONTENT_TYPE) != JSON:
-        raise _Rejected(415, f"Content-Type must be {JSON}.")
+        raise _CallRejected(415, f"Content-Type must be {JSON}.")
 
 
 def _properties(body: bytes) -> dict[str, object] | None:

@@ -21,7 +21,7 @@ _HEADER = _encode(b'{"alg":"HS256","typ":"JWT"}')
 
 
 @dataclass(slots=True)
-class Token:
+class IssuedToken:
     """A token whose signature is right."""
 
     generation: int
@@ -46,7 +46,7 @@ class TokenIssuer:
     def __init__(self, secret: str, clock: Callable[[], float]) -> None:
         self._key = hashlib.sha256(f"tokens of the stand-in {secret}".encode()).digest()
         self._clock = clock
-        self._known: dict[str, Token] = {}
+        self._known: dict[str, IssuedToken] = {}
         self._issued = 0
 
     def issue(self, lifetime_s: float) -> str:
@@ -56,10 +56,10 @@ class TokenIssuer:
         claims = {"sub": "simulator", "jti": str(self._issued), "iat": int(now), "exp": int(now + lifetime_s)}
         signed = f"{_HEADER}.{_encode(json.dumps(claims).encode())}"
         text = f"{signed}.{self._signature(signed)}"
-        self._known[text] = Token(self._issued, now + lifetime_s, self._clock())
+        self._known[text] = IssuedToken(self._issued, now + lifetime_s, self._clock())
         return text
 
-    def find(self, text: str) -> Token | None:
+    def find(self, text: str) -> IssuedToken | None:
         """The token, good or not; None where it is none of this issuer's."""
         token = self._known.get(text)
         if token is None:
@@ -68,7 +68,7 @@ class TokenIssuer:
                 self._known[text] = token
         return token
 
-    def is_good(self, token: Token, *, max_calls: int | None, max_age_s: float | None) -> bool:
+    def is_good(self, token: IssuedToken, *, max_calls: int | None, max_age_s: float | None) -> bool:
         """Whether one more call may be made with it."""
         return not (
             token.revoked
@@ -82,7 +82,7 @@ class TokenIssuer:
         for token in self._known.values():
             token.revoked = True
 
-    def _read(self, text: str) -> Token | None:
+    def _read(self, text: str) -> IssuedToken | None:
         if not text.isascii():
             return None
         signed, _, signature = text.rpartition(".")
@@ -91,7 +91,7 @@ class TokenIssuer:
         if header != _HEADER or not hmac.compare_digest(signature, self._signature(signed)):
             return None
         claims = json.loads(_decode(payload))
-        return Token(int(claims["jti"]), float(claims["exp"]), self._clock())
+        return IssuedToken(int(claims["jti"]), float(claims["exp"]), self._clock())
 
     def _signature(self, signed: str) -> str:
         return _encode(hmac.digest(self._key, signed.encode(), "sha256"))

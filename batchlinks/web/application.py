@@ -29,7 +29,7 @@ from batchlinks.web.access import AccessPolicy, Guard, own_names
 from batchlinks.web.connection_limits import Connections, most_connections
 from batchlinks.web.refusals import explain, refusal
 from batchlinks.web.runs import Runs, UploadRules
-from batchlinks.web.safety import networks, origin_of, tls
+from batchlinks.web.serve_options import networks, origin_of, tls
 
 TOKEN_VARIABLE = "BATCHLINKS_WEB_TOKEN"  # noqa: S105 the name of it
 

@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
-from batchlinks.web.fields import RunFields, from_form, given
+from batchlinks.web.form_fields import RunFields, from_form, given
 from batchlinks.web.runs import File, Run, Runs, TooLarge, Unusable
 from batchlinks.web.uploads import Upload
 from batchlinks.web.wording import Asks

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from batchlinks.arrow import use_system_allocator
 from batchlinks.config.settings import Config, RunSettings
 from batchlinks.errors import BatchlinksError, ExitCode, defect
-from batchlinks.roster.child_process import started_ahead
+from batchlinks.roster.reader_process import started_ahead
 from batchlinks.roster.source import RosterBytes
 from batchlinks.signals import Interruption
 from batchlinks.storage.local import LocalFolder
 from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import private
 from batchlinks.web.check_result import CautionQuestion, CheckRefusal, CheckResult
-from batchlinks.web.fields import effective, is_path
+from batchlinks.web.form_fields import effective, is_path
 from batchlinks.web.uploads import Upload, Uploads, now
 from batchlinks.web.wording import PAGE, asks
 
@@ -166,7 +166,7 @@ def _refusal(error: BatchlinksError) -> CheckRefusal:
 def _undecided(table: "Table", candidates: Sequence[str]) -> CheckResult:
     """Of a list whose ID column somebody has to choose."""
     from batchlinks.columns.id_column import columns_for_ids, display_names
-    from batchlinks.web import findings
+    from batchlinks.web import list_findings as findings
 
     return CheckResult(
         columns=tuple(display_names(table.headers)),
@@ -181,8 +181,8 @@ def _undecided(table: "Table", candidates: Sequence[str]) -> CheckResult:
 def _findings(table: "Table", report: "Report", settings: RunSettings, file: str) -> CheckResult:
     from batchlinks.columns.cautions import question
     from batchlinks.columns.id_column import choose_id_column, columns_for_ids, display_names
-    from batchlinks.results.reports import kept_for_staff
-    from batchlinks.web import findings
+    from batchlinks.results.sheets import kept_for_staff
+    from batchlinks.web import list_findings as findings
 
     summary = report.summary
     column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
@@ -227,7 +227,7 @@ def _run(
 ) -> JobOutcome:
     from batchlinks.pipeline.context import RunContext, RunHooks
     from batchlinks.pipeline.run import run as run_roster
-    from batchlinks.web import findings
+    from batchlinks.web import list_findings as findings
 
     try:
         settings = effective(task.base_settings, upload.settings)

@@ -17,7 +17,7 @@ from batchlinks.version import __version__
 from batchlinks.web.access import NOTICE_STYLE
 from batchlinks.web.check_result import CheckResult
 from batchlinks.web.endpoints import TheRuns, TheUpload, TheUser
-from batchlinks.web.fields import SETTABLE
+from batchlinks.web.form_fields import SETTABLE
 from batchlinks.web.runs import Run, Runs, check_of
 from batchlinks.web.uploads import Upload
 from batchlinks.web.wording import LABELS

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from batchlinks.errors import BatchlinksError, SettingsError, defect
 from batchlinks.logs import logger
-from batchlinks.web.fields import error_of
+from batchlinks.web.form_fields import error_of
 from batchlinks.web.runs import NotNow, NotThere, TooLarge, Unusable
 from batchlinks.web.wording import PAGE, asks
 

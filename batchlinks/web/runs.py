@@ -21,7 +21,7 @@ from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
 from batchlinks.web.check_result import CheckRefusal, CheckResult, read_check
-from batchlinks.web.fields import effective, merged
+from batchlinks.web.form_fields import effective, merged
 from batchlinks.web.job import Task
 from batchlinks.web.job_queue import JobQueue, kill_worker, start_worker
 from batchlinks.web.uploads import Upload, Uploads

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from batchlinks.advice import Advice, Do, Door, Setting
 from batchlinks.errors import BatchlinksError
+from batchlinks.next_steps import Advice, Do, Door, Setting
 
 LABELS = MappingProxyType(
     {

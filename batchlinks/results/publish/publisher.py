@@ -25,8 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from batchlinks.advice import Advice, Do
 from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.next_steps import Advice, Do
 from batchlinks.results.publish.existing_set import (
     ExistingSet,
     Owner,

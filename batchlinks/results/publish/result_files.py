@@ -8,15 +8,15 @@ from typing import BinaryIO, Literal, Self
 
 import pyarrow as pa
 
-from batchlinks.advice import Part, Setting
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.logs import logger
+from batchlinks.next_steps import Part, Setting
 from batchlinks.results.csv_writer import write_csv
 from batchlinks.results.protect import write_protected
 from batchlinks.results.publish.existing_set import Owner
 from batchlinks.results.publish.publisher import Publisher
 from batchlinks.results.qr import qr_code
-from batchlinks.results.reports import pictured
+from batchlinks.results.sheets import pictured
 from batchlinks.results.split import split
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx.package import write_workbook

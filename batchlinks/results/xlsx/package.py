@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import xlsxwriter
 from xlsxwriter.utility import xl_range
 
-from batchlinks.advice import Advice, Do
+from batchlinks.next_steps import Advice, Do
 from batchlinks.results.text_columns import (
     TEXT,
     batches,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from batchlinks.columns.header_meaning import NOT_AN_ID, Kind, Meaning, Standing, id_meaning, says_issuers_number
 from batchlinks.columns.header_words import (
     Sense,
     key,
@@ -23,7 +24,6 @@ from batchlinks.columns.header_words import (
     senses_of,
     words_of,
 )
-from batchlinks.columns.meaning import NOT_AN_ID, Kind, Meaning, Standing, id_meaning, says_issuers_number
 from batchlinks.columns.sensitive import (
     header_says_social_security,
     looks_like_social_security,

@@ -9,9 +9,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from batchlinks.advice import Setting
 from batchlinks.config.settings import CONTRADICTIONS, RunSettings, check_settings, option_of
 from batchlinks.errors import SettingsError
+from batchlinks.next_steps import Setting
 
 _THE_SERVERS_OWN = frozenset({"no_ledger", "ledger_keep_days", "share_with_group", "cluster", "workers"})
 """The ledger is everybody's, and without it a run could not be taken up again; whom files and calls are shared with is for IT

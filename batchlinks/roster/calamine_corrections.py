@@ -80,7 +80,7 @@ def is_aggregate(formula: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class CellOverrides:
     """Cells of one column that are not what the fast reader says: row numbers, ascending, and a mark for each.
 
     A mark is a cell style, or one of the negative numbers above; of two marks for a cell the last counts.
@@ -102,32 +102,32 @@ class MarkedCells:
         self._columns.append(column)
         self._marks.append(mark)
 
-    def by_column(self) -> dict[int, Marks]:
+    def by_column(self) -> dict[int, CellOverrides]:
         """The marks of each column that has any."""
         rows, columns, marks = (np.array(part, dtype=np.int32) for part in (self._rows, self._columns, self._marks))
-        result: dict[int, Marks] = {}
+        result: dict[int, CellOverrides] = {}
         for column in np.unique(columns):
             here = np.flatnonzero(columns == column)
             here = here[np.argsort(rows[here], kind="stable")]
-            result[int(column)] = Marks(rows[here], marks[here])
+            result[int(column)] = CellOverrides(rows[here], marks[here])
         return result
 
 
 @dataclass(frozen=True, slots=True)
-class Styles:
+class StyleSheet:
     """What the cell styles of a workbook do to what its cells show."""
 
     formats: Mapping[int, NumberFormat]
     """Style -> its number format, where that changes what a number or a text shows. Dates are the fast reader's."""
 
     dates: frozenset[int] = frozenset()
-    """Styles that show a number as a date."""
+    """StyleSheet that show a number as a date."""
 
     count: int | None = None
     """How many there are; None where there is no telling what a cell's style means."""
 
     @classmethod
-    def of(cls, format_numbers: Sequence[int], codes: Mapping[int, str]) -> "Styles":
+    def of(cls, format_numbers: Sequence[int], codes: Mapping[int, str]) -> "StyleSheet":
         """From the number of each style's format, and the formats that the file defines."""
         formats: dict[int, NumberFormat] = {}
         dates: set[int] = set()
@@ -159,7 +159,7 @@ class Styles:
 class Correction:
     """What is to be shown instead of what the fast reader read, for the cells of one sheet."""
 
-    marks: Mapping[int, Marks] = field(default_factory=dict)
+    marks: Mapping[int, CellOverrides] = field(default_factory=dict)
     """By column; 0 is A."""
 
     formats: Mapping[int, NumberFormat] = field(default_factory=dict)

@@ -12,18 +12,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import Setting
 from batchlinks.arrow import frees_memory, positions_among
 from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.healthex.endpoint import Endpoint
-from batchlinks.healthex.links import AnswerJudge
-from batchlinks.healthex.outcomes import Effort, Linked, NotLinked, Outcome, Tally
+from batchlinks.healthex.outcomes import Linked, NotLinked, Outcome, RequestCounts, RequestPolicy
+from batchlinks.healthex.whose_link import AnswerJudge
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
+from batchlinks.next_steps import Setting
 from batchlinks.pipeline.context import RunHooks
-from batchlinks.pipeline.verification import LinkChecks
+from batchlinks.pipeline.link_verification import LinkChecks
 from batchlinks.screening.result import Screened
 
 
@@ -50,16 +50,16 @@ class RequestPlan:
 class RequestResult:
     """What became of the IDs that were sent."""
 
-    tally: Tally = field(default_factory=Tally)
+    counts: RequestCounts = field(default_factory=RequestCounts)
     issued: list[str] = field(default_factory=list, repr=False)
     not_linked: list[NotLinked] = field(default_factory=list)
     stopped_by: BatchlinksError | None = None
 
     def add_second_round(self, later: "RequestResult", *, sent_before: int) -> None:
         """Some were requested again, `sent_before` of them for the second time."""
-        self.tally.requested += max(0, later.tally.requested - sent_before)
-        self.tally.calls += later.tally.calls
-        self.tally.retries += later.tally.retries
+        self.counts.requested += max(0, later.counts.requested - sent_before)
+        self.counts.calls += later.counts.calls
+        self.counts.retries += later.counts.retries
         self.issued += later.issued
         self.not_linked += later.not_linked
         self.stopped_by = later.stopped_by
@@ -131,18 +131,18 @@ class LinkRequester:
                 result.not_linked.append(outcome)
             progress.advance(linked=isinstance(outcome, Linked))
 
-        effort = Effort(
+        policy = RequestPolicy(
             concurrency=min(settings.concurrency, len(ids)),
             rate=settings.rate,
             max_attempts=settings.max_attempts,
             timeout_s=settings.timeout,
             patience_s=settings.patience,
-            proven=project_verified,
+            project_verified=project_verified,
         )
         progress.start(len(ids))
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(self._call_until_told_to_stop(ids, effort, record, result.tally))
+                runner.run(self._call_until_told_to_stop(ids, policy, record, result.counts))
         except SettingsError:
             raise
         except BatchlinksError as error:
@@ -156,7 +156,7 @@ class LinkRequester:
         return result
 
     async def _call_until_told_to_stop(
-        self, ids: pa.Array, effort: Effort, record: Callable[[Outcome], None], tally: Tally
+        self, ids: pa.Array, policy: RequestPolicy, record: Callable[[Outcome], None], counts: RequestCounts
     ) -> None:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -168,11 +168,11 @@ class LinkRequester:
                 _one_by_one(ids),
                 endpoint=self.endpoint,
                 credentials=self.credentials,
-                effort=effort,
+                policy=policy,
                 judge=self.judge,
                 record=record,
                 stopping=stopping,
-                tally=tally,
+                counts=counts,
             )
 
     @property
@@ -210,17 +210,17 @@ def _without(external_ids: Collection[str], links: pa.Table) -> pa.Table:
 
 
 def _choose_caller(settings: RunSettings) -> Callable[..., Coroutine[Any, Any, None]]:
-    """`ask_all`, with the calls made here or by the workers of a cluster.
+    """`request_all`, with the calls made here or by the workers of a cluster.
 
     Imported here: the HTTP client takes a quarter of a second, and most nights every link is known.
     """
     if settings.cluster or settings.workers:
-        from batchlinks.cluster import pool
+        from batchlinks.cluster import cluster_calls
 
-        return functools.partial(pool.ask_all, scheduler=settings.cluster, workers=settings.workers)
-    from batchlinks.healthex.request_pool import ask_all
+        return functools.partial(cluster_calls.request_all, scheduler=settings.cluster, workers=settings.workers)
+    from batchlinks.healthex.request_pool import request_all
 
-    return ask_all
+    return request_all
 
 
 def _one_by_one(ids: pa.Array) -> Iterator[str]:

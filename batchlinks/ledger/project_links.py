@@ -31,7 +31,7 @@ import pyarrow.compute as pc
 from batchlinks.arrow import combine_chunks, positions_among, release_unused_memory
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
-from batchlinks.ledger.naming import Naming, note_naming, read_naming
+from batchlinks.ledger.link_naming import Naming, note_naming, read_naming
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
 
 _FLUSH_EVERY_S = 0.05

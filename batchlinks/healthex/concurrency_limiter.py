@@ -1,6 +1,6 @@
 """Who may call now: how many at once, how fast, and when it is time to stop trying.
 
-All workers pass through one gate with one timer. It opens with a single call and lets one more in flight for every
+All workers pass through one limiter with one timer. It opens with a single call and lets one more in flight for every
 answer, up to the concurrency; it keeps the pace; it narrows to one probe at a time while nothing gets through; and it
 ends the run when that lasts longer than the patience.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from batchlinks.errors import Unreachable
-from batchlinks.healthex.rate_controller import Pace
+from batchlinks.healthex.rate_controller import RateController
 
 LONGEST_TOLD_WAIT_S = 600.0
 """A server that says to come back later than this ends the run."""
@@ -31,7 +31,7 @@ _LONGEST_SAID_S = 10 * 366 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Permit:
     """One call that was let through."""
 
     number: int
@@ -39,12 +39,12 @@ class Ticket:
 
 
 @dataclass(slots=True)
-class Troubles:
+class FailureCount:
     """One ID's failures, as far as they are its own and not the server's."""
 
     external_id: str = field(repr=False)
     first_call: int = 0
-    """Number of the ticket for this ID's first call; 0 before it."""
+    """Number of the permit for this ID's first call; 0 before it."""
 
     counted: int = 0
     """Attempts used up."""
@@ -56,7 +56,7 @@ class Troubles:
     """Links that came for another ID just before."""
 
 
-class Gate:
+class RequestLimiter:
     """For one event loop. `spread` gives numbers in [0, 1), so that clients do not march in step."""
 
     def __init__(
@@ -71,10 +71,10 @@ class Gate:
         self._concurrency = concurrency
         self._patience_s = patience_s
         self._spread = spread
-        self._pace = Pace(ceiling=rate, now=time.monotonic())
+        self._pace = RateController(ceiling=rate, now=time.monotonic())
         self._window = 1
         self._in_flight = 0
-        self._waiting: deque[asyncio.Future[Ticket]] = deque()
+        self._waiting: deque[asyncio.Future[Permit]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closed_until = 0.0
         self._tickets = 0
@@ -95,11 +95,11 @@ class Gate:
         """Tickets that are out."""
         return self._in_flight
 
-    async def enter(self) -> Ticket:
-        """Wait until a call may start. The caller must hand the ticket back with one of the methods below."""
+    async def enter(self) -> Permit:
+        """Wait until a call may start. The caller must hand the permit back with one of the methods below."""
         if not self._waiting and self._may_start():
             return self._start()
-        turn: asyncio.Future[Ticket] = self._loop.create_future()
+        turn: asyncio.Future[Permit] = self._loop.create_future()
         self._waiting.append(turn)
         self._let_in()
         try:
@@ -109,12 +109,12 @@ class Gate:
                 self.not_used()
             raise
 
-    def got_through(self, ticket: Ticket, *, widen: bool = True) -> None:
+    def record_success(self, permit: Permit, *, widen: bool = True) -> None:
         """The server answered for this ID, whatever it said."""
         self._in_flight -= 1
-        self._got_through = max(self._got_through, ticket.number)
+        self._got_through = max(self._got_through, permit.number)
         self._last_through = time.monotonic()
-        self._pace.let_through(ticket.started, self._last_through)
+        self._pace.let_through(permit.started, self._last_through)
         self._told_s = 0.0
         self._failing.clear()
         self._pauses = 0
@@ -123,21 +123,21 @@ class Gate:
         self._let_in()
 
     def answered(self) -> None:
-        """The server answered, but about the token or the whole run: the gate becomes no wider for it."""
+        """The server answered, but about the token or the whole run: the limiter becomes no wider for it."""
         self._in_flight -= 1
         self._last_through = time.monotonic()
         self._let_in()
 
-    def throttled(self, ticket: Ticket, told_s: float | None) -> float:
+    def throttled(self, permit: Permit, told_s: float | None) -> float:
         """The server refused the call for now. Seconds that the caller waits before it enters again.
 
         Raises Unreachable when the server says to come back later than a run can wait, or refused all calls so far.
         """
         self._in_flight -= 1
         now = time.monotonic()
-        self._pace.refused(ticket.started, now)
+        self._pace.refused(permit.started, now)
         if told_s is not None:
-            self.told_to_wait(told_s)
+            self.retry_after(told_s)
         wait = FIRST_PAUSE_S + self._spread() if told_s is None else told_s
         if not self._got_through:
             # Refused from the start: everybody waits, and longer each time, so that few calls are made in vain.
@@ -149,7 +149,7 @@ class Gate:
         self._let_in()
         return wait
 
-    def told_to_wait(self, wait_s: float) -> None:
+    def retry_after(self, wait_s: float) -> None:
         """The server said how long to wait; that much is no silence. Raises Unreachable when it is too long."""
         if wait_s > LONGEST_TOLD_WAIT_S:
             raise come_back_later(wait_s)
@@ -157,7 +157,7 @@ class Gate:
         self._told_s += max(0.0, now + wait_s - max(self._told_until, now))
         self._told_until = max(self._told_until, now + wait_s)
 
-    def failed(self, ticket: Ticket, troubles: Troubles, *, reached: bool, untried: bool) -> None:
+    def failed(self, permit: Permit, failures: FailureCount, *, reached: bool, untried: bool) -> None:
         """The call failed. Counts it against the ID only where others got through.
 
         Evidence that they do: hardly any other ID fails; or, once no ID is left `untried`, one that was sent after this
@@ -166,29 +166,29 @@ class Gate:
         self._in_flight -= 1
         self._unreached = not reached
         if reached:
-            self._pace.let_through(ticket.started, time.monotonic())
-        outage = not self._got_through or len(self._failing.keys() | {troubles.external_id}) >= _OUTAGE_FROM
-        counts = reached and (not outage or (not untried and self._got_through > troubles.first_call))
-        self._failing[troubles.external_id] = counts
-        troubles.counted += counts
+            self._pace.let_through(permit.started, time.monotonic())
+        outage = not self._got_through or len(self._failing.keys() | {failures.external_id}) >= _OUTAGE_FROM
+        counts = reached and (not outage or (not untried and self._got_through > failures.first_call))
+        self._failing[failures.external_id] = counts
+        failures.counted += counts
         if outage and (untried or not self._got_through or not reached):
             self._window = 1
             # Those that were under way together fail for one reason, and the pause grows once for them.
-            if ticket.started >= self._paused_at:
+            if permit.started >= self._paused_at:
                 self._paused_at = time.monotonic()
                 self._closed_until = max(self._closed_until, self._paused_at + self._next_pause())
         self._let_in()
 
-    def gave_up(self, troubles: Troubles) -> None:
+    def record_given_up(self, failures: FailureCount) -> None:
         """This ID is not asked for again, so it tells nothing about the server any more."""
-        self._failing.pop(troubles.external_id, None)
+        self._failing.pop(failures.external_id, None)
 
     def not_used(self) -> None:
-        """The ticket's call was not made, or was called off."""
+        """The permit's call was not made, or was called off."""
         self._in_flight -= 1
         self._let_in()
 
-    def silent_for_s(self) -> float:
+    def seconds_without_success(self) -> float:
         """How long nothing has got through beyond what the server told us to wait."""
         return time.monotonic() - self._last_through - min(self._told_s, LONGEST_TOLD_WAIT_S)
 
@@ -212,15 +212,15 @@ class Gate:
         now = time.monotonic()
         return self._in_flight < self._window and now >= self._closed_until and self._pace.wait_s(now) <= 0.0
 
-    def _start(self) -> Ticket:
+    def _start(self) -> Permit:
         now = time.monotonic()
         self._pace.started(now)
         self._in_flight += 1
         self._tickets += 1
-        return Ticket(self._tickets, now)
+        return Permit(self._tickets, now)
 
     def _let_in(self) -> None:
-        """Let in whoever may, and see to it that the gate is looked at again when the next one may."""
+        """Let in whoever may, and see to it that the limiter is looked at again when the next one may."""
         while self._waiting and self._may_start():
             turn = self._waiting.popleft()
             if not turn.cancelled():

@@ -79,7 +79,7 @@ def _parsed_xid(link: str, host: str) -> str:
 # --- whose is it? -------------------------------------------------------------------------------------------------
 
 
-class KnownIds(Protocol):
+class NamesIds(Protocol):
     """The IDs that a link may name: see `healthex.known_ids`."""
 
     def exactly(self, name: str) -> bool:
@@ -108,7 +108,7 @@ class Verdict(Enum):
         return self in (Verdict.OWN, Verdict.OTHER, Verdict.IN_DOUBT)
 
 
-def whose(external_id: str, link: str, host: str, known: KnownIds) -> Verdict:
+def whose(external_id: str, link: str, host: str, known: NamesIds) -> Verdict:
     """Whether the link that was answered for `external_id`, or recorded for it, is its own.
 
     It names the longest known ID that begins its xid, followed by a dot and spelled exactly so; failing that, the one that is
@@ -155,7 +155,7 @@ def candidates(xid: str) -> Iterable[str]:
         end = xid.rfind(".", 0, end)
 
 
-def _is_anothers(xid: str, external_id: str, known: KnownIds) -> bool:
+def _is_anothers(xid: str, external_id: str, known: NamesIds) -> bool:
     """Whether all of an xid without a dot, which no signature follows, is another's ID."""
     if "." in xid or xid == external_id:
         return False
@@ -215,7 +215,7 @@ class AnswerJudge:
     out, by what the whole run has shown.
     """
 
-    def __init__(self, host: str, known: KnownIds, leniency: Leniency, *, on_named: Callable[[], object]) -> None:
+    def __init__(self, host: str, known: NamesIds, leniency: Leniency, *, on_named: Callable[[], object]) -> None:
         """`on_named` is called at the first link that names a patient, unless that was known of the project."""
         self._host = host
         self._known = known
@@ -264,7 +264,7 @@ def judge(
     links: pa.ChunkedArray,
     *,
     host: str,
-    known: KnownIds,
+    known: NamesIds,
     leniency: Leniency,
     other_owners: Callable[[Collection[str]], Mapping[str, Collection[str]]],
     shared: Collection[str] = (),

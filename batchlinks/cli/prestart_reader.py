@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from batchlinks.roster.child_process import started_ahead
+from batchlinks.roster.reader_process import started_ahead
 
 
 @contextmanager

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import Setting
 from batchlinks.arrow import combine_chunks, filter_rows
 from batchlinks.columns.header_words import is_plain, key
 from batchlinks.columns.id_column import IdColumn, column_letters, display_names
 from batchlinks.columns.sensitive import social_security_columns
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import SettingsError
+from batchlinks.next_steps import Setting
 from batchlinks.patients.identifier import read_id
 from batchlinks.patients.people import Difference, identity_columns
 from batchlinks.results.split import check_split_column
@@ -26,7 +26,7 @@ from batchlinks.results.text_columns import batches
 from batchlinks.results.xlsx.sheet import Sheet
 from batchlinks.roster.error_report import DUPLICATE_COLUMNS, ERROR_COLUMNS, FIELD_COLUMN, screened_as
 from batchlinks.row_codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE, Action, ErrorCode
-from batchlinks.screening.earlier import id_digest, is_kept
+from batchlinks.screening.fixed_report import id_digest, is_kept
 from batchlinks.screening.result import Screened
 from batchlinks.table import CellKind, EarlierVerdict, ListProfile, Table
 
@@ -96,7 +96,7 @@ def _empty_columns(table: Table) -> set[int]:
         position
         for position, header in enumerate(table.headers)
         if not header
-        and not any(position < len(fields) and fields[position] for fields in table.misfits.values())
+        and not any(position < len(fields) and fields[position] for fields in table.ragged_fields.values())
         and not pc.any(pc.not_equal(table.column(position), "")).as_py()
     }
 
@@ -197,7 +197,7 @@ def pictured(sheet: Sheet) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRow:
     """A row without a link."""
 
     position: int
@@ -211,13 +211,13 @@ class Refused:
     """What goes into the gaps of the code's sentence."""
 
 
-def refused_rows(table: Table, screened: Screened) -> list[Refused]:
+def refused_rows(table: Table, screened: Screened) -> list[RefusedRow]:
     """Sorted by action, code and row: those of one cause are fixed in one go."""
     found = []
     for position in np.flatnonzero(screened.codes).tolist():
         code = screened.code_at(position)
         assert code is not None  # noqa: S101 - for the type checker
-        found.append(Refused(position, int(table.row_numbers[position]), code, screened.gaps.get(position, {})))
+        found.append(RefusedRow(position, int(table.row_numbers[position]), code, screened.gaps.get(position, {})))
     return sorted(found, key=lambda refused: (refused.code.action, refused.code.value, refused.row))
 
 
@@ -225,7 +225,7 @@ def error_sheets(
     table: Table,
     column: IdColumn,
     screened: Screened,
-    refused: Sequence[Refused],
+    refused: Sequence[RefusedRow],
     profile: ListProfile,
     *,
     kept: Sequence[int],
@@ -239,7 +239,7 @@ def _errors(
     table: Table,
     column: IdColumn,
     screened: Screened,
-    refused: Sequence[Refused],
+    refused: Sequence[RefusedRow],
     profile: ListProfile,
     kept: Sequence[int],
 ) -> Sheet:
@@ -274,7 +274,7 @@ def _errors(
     )
 
 
-def _named_cells(table: Table, refused: Sequence[Refused], to_fix: Mapping[int, npt.NDArray[np.bool_]]) -> list[str]:
+def _named_cells(table: Table, refused: Sequence[RefusedRow], to_fix: Mapping[int, npt.NDArray[np.bool_]]) -> list[str]:
     """Which cells of each row somebody has to look at, as a spreadsheet names them (`C14`); the column's header where the
     list is a CSV, or an error report, whose rows keep the numbers of their first list."""
     by_header = table.encoding is not None or table.is_error_report
@@ -289,7 +289,7 @@ def _named_cells(table: Table, refused: Sequence[Refused], to_fix: Mapping[int, 
     ]
 
 
-def _screened_as(refused: Sequence[Refused], profile: ListProfile, id_cells: Sequence[pa.Array]) -> list[str]:
+def _screened_as(refused: Sequence[RefusedRow], profile: ListProfile, id_cells: Sequence[pa.Array]) -> list[str]:
     """What screening needs to know of each row when the report comes back."""
     plain = screened_as(profile)
     groups = Counter((each.code, each.gaps.get("rows")) for each in refused if "rows" in each.gaps)
@@ -319,7 +319,7 @@ def _in_runs(texts: Sequence[str]) -> pa.ChunkedArray:
 _RUN = 4_096
 
 
-def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[Refused]) -> dict[int, npt.NDArray[np.bool_]]:
+def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[RefusedRow]) -> dict[int, npt.NDArray[np.bool_]]:
     """Roster column -> the refused rows whose cell a person has to look at: the ID, and where it is two people's what tells
     them apart. None where nothing is to be done, or only another run or IT can help."""
     identity = identity_columns(table.headers, column.parts)
@@ -360,7 +360,7 @@ def _as_it_was_refused(text: str, kind: int) -> str:
 
 def _misfit_fields(table: Table, positions: npt.NDArray[np.intp]) -> tuple[list[str], list[pa.Array]]:
     """Columns for the fields of rows with more or fewer of them than the header has: nobody can tell which belongs where."""
-    fields = [table.misfits.get(position, ()) for position in positions.tolist()]
+    fields = [table.ragged_fields.get(position, ()) for position in positions.tolist()]
     most = max(map(len, fields), default=0)
     headers = [FIELD_COLUMN.format(number=number) for number in range(1, most + 1)]
     return headers, [_texts([row[place] if place < len(row) else "" for row in fields]) for place in range(most)]

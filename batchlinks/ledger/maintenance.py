@@ -6,12 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batchlinks.advice import Setting
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import damaged, explained, leave_no_trace, open_ledger
-from batchlinks.ledger.naming import note_acceptance
-from batchlinks.ledger.project import project_number
+from batchlinks.ledger.link_naming import note_acceptance
+from batchlinks.ledger.project_links import project_number
 from batchlinks.ledger.schema import check_value, days_ago, now
+from batchlinks.next_steps import Setting
 
 EVERY = 0
 """Stands for every project in a withdrawal, also those to come."""

@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlinks.advice import Do
 from batchlinks.arrow import positions_among
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.healthex.known_ids import KnownIds
-from batchlinks.healthex.links import DECIDED_FROM, AnswerJudge, Leniency, Verdicts, any_names_its_own, judge
 from batchlinks.healthex.outcomes import NotLinked
+from batchlinks.healthex.whose_link import DECIDED_FROM, AnswerJudge, Leniency, Verdicts, any_names_its_own, judge
 from batchlinks.ledger import Ledger
-from batchlinks.patients.likeness import ids_within
+from batchlinks.next_steps import Do
+from batchlinks.patients.id_spelling import ids_within
 from batchlinks.pipeline.intake import Roster
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.screening.result import Screened
@@ -56,7 +56,7 @@ def _why_stopped(error: BatchlinksError | None) -> str | None:
 
 
 class LinkChecks:
-    """Holds the links of one run against the IDs that they go to, by the rules of `healthex.links`.
+    """Holds the links of one run against the IDs that they go to, by the rules of `healthex.whose_link`.
 
     Those that the ledger knows before the first call, each answer as it arrives (`judge`), and all of them again before
     anything is written.
@@ -156,7 +156,7 @@ def ids_seen(screened: Screened, table: Table, column: IdColumn) -> Iterator[str
     refused = np.flatnonzero(screened.codes)
     cells = zip(*(table.column(part).take(pa.array(refused)).to_pylist() for part in column.parts), strict=True)
     for position, texts in zip(refused.tolist(), cells, strict=True):
-        for text in (*texts, "".join(texts), screened.ids[position].as_py(), *table.misfits.get(position, ())):
+        for text in (*texts, "".join(texts), screened.ids[position].as_py(), *table.ragged_fields.get(position, ())):
             for each in ids_within(text):
                 yield each
                 if each.isdigit():

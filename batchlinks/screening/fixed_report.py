@@ -49,8 +49,8 @@ def profile_of(table: Table, screened: Screened, *, any_length: bool) -> ListPro
     if table.earlier:
         return _most_common_profile(table.earlier)
     from batchlinks.screening.frames import series  # with pandas, which is imported while the roster is read
+    from batchlinks.screening.id_shapes import COMPARED_FROM, shapes_of
     from batchlinks.screening.lengths import usual_length
-    from batchlinks.screening.shapes import COMPARED_FROM, shapes_of
 
     used = screened.codes == 0
     if np.count_nonzero(used) < COMPARED_FROM:
@@ -135,7 +135,7 @@ def _hold_against(profile: ListProfile, screened: Screened, position: int, lifte
     if digits and profile.usual_length is not None and len(identifier) < profile.usual_length:
         screened.refuse(position, ErrorCode.LOST_ZEROS, found=len(identifier), expected=profile.usual_length)
         return
-    from batchlinks.screening.shapes import shape
+    from batchlinks.screening.id_shapes import shape
 
     lengths_vary = digits and sum(not made.strip("9") for made in profile.shapes) > 1
     known = not profile.shapes or lengths_vary or shape(identifier) in profile.shapes

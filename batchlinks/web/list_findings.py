@@ -6,10 +6,10 @@ Both are as small for a million rows as for ten.
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from batchlinks.advice import Advice
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.columns.sensitive import social_security_columns
-from batchlinks.results.reports import Refused
+from batchlinks.next_steps import Advice
+from batchlinks.results.sheets import RefusedRow
 from batchlinks.row_codes import WarningCode
 from batchlinks.screening.result import in_words
 from batchlinks.table import Table
@@ -23,7 +23,7 @@ _LONGEST_CELL = 60
 _COLUMNS_SHOWN = 40
 
 
-def problems_of(refused: Sequence[Refused]) -> list[Problem]:
+def problems_of(refused: Sequence[RefusedRow]) -> list[Problem]:
     """By how many rows they concern; `refused` in the order of the error report."""
     found = []
     for code, group in groupby(refused, key=lambda each: each.code):
@@ -59,7 +59,7 @@ def preview_of(table: Table, column: IdColumn | None) -> SamplePreview:
     shown = [at for at, header in enumerate(table.headers) if header or any(cells[at])][:_COLUMNS_SHOWN]
     rows = [
         # nobody can tell which column the fields of a misfit belong to
-        [None if at in hidden or row in table.misfits else cells[at][row] for at in shown]
+        [None if at in hidden or row in table.ragged_fields else cells[at][row] for at in shown]
         for row in range(first.num_rows)
     ]
     return SamplePreview(table.row_numbers[:_ROWS_SHOWN].tolist(), shown, rows)
