@@ -150,11 +150,6 @@ class ErrorCode(Enum):
         Action.NOTHING,
         "This patient's link was withdrawn, so it isn't handed out again. No action needed.",
     )
-    HAS_CONSENTED = (
-        "has_consented",
-        Action.NOTHING,
-        "HealthEx showed this patient's consent when it was last asked, so no link is needed. No action needed.",
-    )
     CONFLICTING_ID = (
         "conflicting_id",
         Action.FIX,
@@ -167,12 +162,6 @@ class ErrorCode(Enum):
         "Rows {rows} have patient IDs that differ only in upper and lower case, leading zeros, or separators. Check which "
         "ones are right.",
         Do.TELL_APART,
-    )
-    KNOWN_AS_OTHER = (
-        "known_as_other",
-        Action.FIX,
-        "In an earlier list this patient ID was somebody else's ({before}). Give each the right ID.",
-        Do.CONFIRM_PERSON,
     )
     REJECTED_BY_HEALTHEX = (
         "rejected_by_healthex",
@@ -357,16 +346,3 @@ class WarningCode(Enum):
         "row of this error report stays refused, because a version before 0.3 wrote it and it doesn't tell what was changed",
         Do.CORRECT_THE_LIST,
     )
-    MINORS = ("minors", "patients are under 18", "patient is under 18")
-    SAME_PHONE = (
-        "same_phone",
-        "patients share a telephone number with another patient",
-        "patient shares a telephone number with another patient",
-    )
-    BAD_PHONE = ("bad_phone", "telephone numbers aren't valid", "telephone number isn't valid")
-    PERSON_CHANGED = (
-        "person_changed",
-        "patients had a different birthday in an earlier list",
-        "patient had a different birthday in an earlier list",
-    )
-    SAME_LIST = ("same_list", "This list was done before")

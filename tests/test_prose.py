@@ -194,7 +194,7 @@ NO_PAGE = (
     "cli/",
     "nightly/",
     "simulator/",
-    "web/safety.py",
+    "web/serve_options.py",
     "web/application.py",
     "config/settings_file.py",
     "storage/",

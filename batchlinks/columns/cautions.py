@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks.columns.header_words import LEXICON, Sense, fold, senses_of, words_of
-from batchlinks.columns.id_column import IdColumnUndecided, callable_names, column_called
+from batchlinks.columns.id_column import IdColumn, IdColumnUndecided, callable_names, column_called
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.next_steps import Part, Setting
+from batchlinks.patients.identifier import clean, read_id
+from batchlinks.table import CellKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,6 +97,26 @@ def find_cautions(
         if at not in ignored and (caution := _caution(table, at, is_heeded=at in heeded)) is not None
     ]
     return [each for each in found if each.at in heeded], [each for each in found if each.at not in heeded]
+
+
+def find_marked_ids(
+    heeded: Sequence[Caution], table: "Table", id_column: IdColumn, *, joined_by: str, width: int | None
+) -> frozenset[str]:
+    """The IDs of the rows that a heeded column marks: all rows of such a patient are left out, the unmarked too.
+
+    `joined_by` and `width` as a run reads its IDs: text between the parts of a joined one, digits of a numeric one.
+    """
+    if not heeded:
+        return frozenset()
+    rows = np.flatnonzero(np.logical_or.reduce([caution.marked for caution in heeded])).tolist()
+    parts = [table.column(part).take(rows).to_pylist() for part in id_column.parts]
+    kinds = [table.kinds.get(part) for part in id_column.parts]
+    found = set()
+    for row, texts in zip(rows, zip(*parts, strict=True), strict=True):
+        text = texts[0] if len(texts) == 1 else joined_by.join(map(clean, texts))
+        kind = max(CellKind.TEXT if each is None else int(each[row]) for each in kinds)
+        found.add(read_id(text, kind, width=width)[0])
+    return frozenset(found - {""})
 
 
 def _position(table: "Table", name: str) -> int:

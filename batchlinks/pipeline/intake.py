@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks.arrow import frees_memory
-from batchlinks.columns.cautions import Caution, CautionsUndecided, find_cautions
+from batchlinks.columns.cautions import Caution, CautionsUndecided, find_cautions, find_marked_ids
 from batchlinks.columns.id_column import IdColumn, IdColumnUndecided, choose_id_column
 from batchlinks.config.id_pattern import IdPattern
 from batchlinks.config.secrets import RESULT_PASSWORD, read_result_password, read_secret
@@ -17,7 +16,7 @@ from batchlinks.config.settings import RunSettings
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.logs import logger
 from batchlinks.next_steps import COMMAND, Advice
-from batchlinks.patients.identifier import clean, read_id
+from batchlinks.patients.identifier import read_id
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.results.publish.result_files import NO_FOLDER, ResultFiles
 from batchlinks.results.summary import Summary
@@ -30,7 +29,7 @@ from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.screening.fixed_report import corrected, keep_earlier_verdicts
 from batchlinks.screening.result import Rules, Screened, in_words
 from batchlinks.storage.opening import is_address
-from batchlinks.table import CellKind, Table
+from batchlinks.table import Table
 
 Source = Path | RosterBytes
 
@@ -160,7 +159,8 @@ def apply_screening(roster: Roster, settings: RunSettings, *, withdrawn: frozens
         any_shape=settings.any_shape,
         exact_ids=settings.exact_ids,
         joined_by=settings.id_join,
-        excluded=_excluded(settings) | _find_marked_ids(roster, settings),
+        excluded=_excluded(settings)
+        | find_marked_ids(roster.heeded, table, column, joined_by=settings.id_join, width=settings.id_width),
         withdrawn=withdrawn,
     )
     from batchlinks.screening.screen import screen  # with pandas, which is imported while the roster is read
@@ -207,22 +207,6 @@ def _excluded(settings: RunSettings) -> frozenset[str]:
         otherwise="so somebody who is to be left out might not be",
     )
     return frozenset(listed)
-
-
-def _find_marked_ids(roster: Roster, settings: RunSettings) -> frozenset[str]:
-    """The IDs of the rows that a heeded column marks: all rows of such a patient are left out, the unmarked too."""
-    table, column, heeded = roster.table, roster.id_column, roster.heeded
-    if not heeded:
-        return frozenset()
-    rows = np.flatnonzero(np.logical_or.reduce([caution.marked for caution in heeded])).tolist()
-    parts = [table.column(part).take(rows).to_pylist() for part in column.parts]
-    kinds = [table.kinds.get(part) for part in column.parts]
-    found = set()
-    for row, texts in zip(rows, zip(*parts, strict=True), strict=True):
-        text = texts[0] if len(texts) == 1 else settings.id_join.join(map(clean, texts))
-        kind = max(CellKind.TEXT if each is None else int(each[row]) for each in kinds)
-        found.add(read_id(text, kind, width=settings.id_width)[0])
-    return frozenset(found - {""})
 
 
 def read_ids(

@@ -21,8 +21,6 @@ from batchlinks.table import EarlierVerdict, ListProfile, Table
 _JUDGED_ANEW = frozenset(
     {
         ErrorCode.WITHDRAWN,  # the ledger tells
-        ErrorCode.HAS_CONSENTED,  # HealthEx tells
-        ErrorCode.KNOWN_AS_OTHER,  # the ledger
         ErrorCode.REJECTED_BY_HEALTHEX,
         ErrorCode.LINK_MISMATCH,
     }
