@@ -238,7 +238,7 @@ def test_every_variable_that_the_program_reads_is_documented_and_no_other() -> N
 
     documented = {name.removesuffix("_FILE") for name in re.findall(pattern, README)}
 
-    assert set(re.findall(pattern, code)) <= documented
+    assert {name.removesuffix("_FILE") for name in re.findall(pattern, code)} <= documented
     assert documented <= set(re.findall(pattern, code)) | of_options
 
 
