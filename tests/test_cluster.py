@@ -346,7 +346,7 @@ def test_a_worker_of_another_version_is_refused_before_any_call(
     shutil.copytree(
         Path(batchlinks.__file__).parent, other / "batchlinks", ignore=shutil.ignore_patterns("__pycache__")
     )
-    module = other / "batchlinks" / "__init__.py"
+    module = other / "batchlinks" / "version.py"
     module.write_text(module.read_text(encoding="utf-8").replace(batchlinks.__version__, "0.0.7"), encoding="utf-8")
     with cluster_in(tmp_path, environment) as cluster:
         cluster.start(PYTHONPATH=str(other))

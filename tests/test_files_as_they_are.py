@@ -98,7 +98,7 @@ UNREADABLE = [(f"12345{n}", CellKind.UNREADABLE_FORMAT) for n in range(5)]
 
 FOLDERS = ["xl/", "", "XL/", "book/", "a/b/"]
 SHEETS = ["worksheets/sheet1.xml", "worksheets/Sheet1.XML", "sheets/list 1.xml", "sheet22.xml"]
-STYLES = ["styles.xml", "styles2.xml", "StyleSheet.xml", "format/all.xml"]
+STYLES = ["styles.xml", "styles2.xml", "Styles.xml", "format/all.xml"]
 BOOKS = ["workbook.xml", "workbook2.xml", "Workbook.xml"]
 TARGETS = ["{}", "./{}", "x/../{}", "././{}"]
 
@@ -194,7 +194,7 @@ def test_a_text_is_read_as_its_format_shows_it(code: str, expected: tuple[str, C
 def test_a_part_that_is_there_twice_is_a_sentence() -> None:
     content = io.BytesIO(package())
     with zipfile.ZipFile(content, "a") as archive:
-        archive.writestr("xl/StyleSheet.xml", "<styleSheet/>")
+        archive.writestr("xl/Styles.xml", "<styleSheet/>")
 
     with pytest.raises(RosterError, match="which of the file's parts belong together"):
         read(content.getvalue())

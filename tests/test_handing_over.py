@@ -26,7 +26,7 @@ from test_results import csv_roster
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.config.passwords import objection_to
 from batchlinks.errors import SettingsError
-from batchlinks.pipeline import run as batch
+from batchlinks.pipeline import delivery
 from batchlinks.results.file_name import file_names
 from batchlinks.results.publish import result_files as files
 from batchlinks.results.qr import qr_code
@@ -394,7 +394,7 @@ def test_a_list_too_long_for_a_workbook_is_not_written_in_clear_instead(
     monkeypatch.setattr(package, "MAX_ROWS", 2)
     late = command("run", roster, "--protect")
     calls = healthex.link_calls
-    monkeypatch.setattr(batch, "MAX_ROWS", 2)
+    monkeypatch.setattr(delivery, "MAX_ROWS", 2)
     early = command("run", roster, "--protect")
 
     assert (late.code, early.code) == (1, 2)

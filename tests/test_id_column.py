@@ -569,7 +569,11 @@ def test_values_look_like_social_security_numbers(header: str, cells: list[str],
     assert social_security_columns(table([header], [[cell] for cell in cells])) == ((0,) if sensitive else ())
 
 
-@pytest.mark.parametrize("headers", [["MRN"] * 3_000, [f"MRN {n}" for n in range(3_000)]], ids=["equal", "different"])
+# no three digits in a row: such a header may be somebody's number
+_DIFFERENT = [f"MRN {n // 100:02}-{n % 100:02}" for n in range(3_000)]
+
+
+@pytest.mark.parametrize("headers", [["MRN"] * 3_000, _DIFFERENT], ids=["equal", "different"])
 def test_a_question_about_thousands_of_columns_is_a_few_lines(headers: list[str]) -> None:
     cells = ",".join(str(100_001 + n) for n in range(len(headers)))
 

@@ -367,7 +367,7 @@ id-column = "MRN"
 [[roster]]
 match = ["plan*.csv", "member*.csv"]
 project-id = "project-2"
-id_column = "Name"
+id_column = "Chart"
 any-length = true
 """
 
@@ -378,7 +378,7 @@ def test_tables_say_which_project_and_column_a_file_gets(
     healthex = start_healthex(projects=(PROJECT, "project-2"))
     monkeypatch.setenv("HEALTHEX_PROJECT_ID", "for-all-that-say-nothing")
     house.put("CLINIC_7.csv", [1001])
-    (house.inbox / "members.csv").write_text("MRN,Name\n1,20202\n", encoding="utf-8")
+    (house.inbox / "members.csv").write_text("MRN,Chart\n1,20202\n", encoding="utf-8")
     os.utime(house.inbox / "members.csv", (1, 1))
     house.put("other.csv", [3])
 

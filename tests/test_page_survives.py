@@ -24,13 +24,13 @@ def calls(healthex: RunningSimulator) -> Counter[str]:
     return Counter(call.external_id for call in healthex.calls if call.external_id)
 
 
-def workers() -> list[int]:
-    """Processes at work on runs of this machine's servers."""
-    found = []
+def workers(data: Path) -> set[int]:
+    """Processes at work for servers of this folder: those of tests that run at the same time are left alone."""
+    found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"batchlinks.web.job" in path.read_bytes():
-                found.append(int(path.parent.name))
+            if b"batchlinks.web.job" in path.read_bytes() and path.with_name("cwd").samefile(data):
+                found.add(int(path.parent.name))
         except OSError:
             continue
     return found
@@ -66,7 +66,7 @@ def test_a_server_that_is_told_to_end_keeps_every_answer_and_one_that_is_killed_
     start_healthex: StartHealthEx, tmp_path: Path
 ) -> None:
     healthex = start_healthex(latency_ms=20)
-    env, others = environment(tmp_path, healthex), set(workers())
+    env = environment(tmp_path, healthex)
     with served(tmp_path, env=env) as page:
         run_id = page.uploaded(csv_of(90), only_new="true", rate="60")
         page.start(run_id)
@@ -80,7 +80,7 @@ def test_a_server_that_is_told_to_end_keeps_every_answer_and_one_that_is_killed_
         page.wait(run_id, lambda run: run["done"] > asked + 5)
         page.process.kill()
         assert max(calls(healthex).values()) == 1
-        for worker in set(workers()) - others:
+        for worker in workers(tmp_path):
             os.kill(worker, signal.SIGKILL)
 
     with served(tmp_path, env=env) as page:
@@ -130,7 +130,7 @@ def test_a_run_whose_process_dies_is_taken_up_again_and_not_for_ever(
     start_healthex: StartHealthEx, tmp_path: Path
 ) -> None:
     healthex = start_healthex(latency_ms=20)
-    others, killed = set(workers()), set[int]()
+    killed = set[int]()
     with served(tmp_path, env=environment(tmp_path, healthex)) as page:
         run_id = page.uploaded(csv_of(200), rate="40")
         page.start(run_id)
@@ -138,7 +138,7 @@ def test_a_run_whose_process_dies_is_taken_up_again_and_not_for_ever(
         deadline = time.monotonic() + 60
         while len(killed) < 3:
             assert time.monotonic() < deadline
-            for worker in set(workers()) - others - killed:
+            for worker in workers(tmp_path) - killed:
                 os.kill(worker, signal.SIGKILL)
                 killed.add(worker)
             time.sleep(0.05)

@@ -48,7 +48,8 @@ def test_link_and_id_stay_together_in_whatever_order_the_answers_come(
     roster = folder / "patients.csv"
     roster.write_text("".join(f"{line}\n" for line in ["MRN", *ids]), encoding="utf-8")
 
-    ended = command("run", roster, "--id-column", "MRN", "--any-length", "--concurrency", concurrency)
+    as_they_are = ("--any-length", "--any-shape", "--exact-ids")
+    ended = command("run", roster, "--id-column", "MRN", *as_they_are, "--concurrency", concurrency)
 
     assert ended.code == 0, ended.err
     assert list(healthex.links) != ids  # the order of the answers

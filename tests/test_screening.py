@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.config.id_pattern import IdPattern
 from batchlinks.patients.identifier import clean, read_id
-from batchlinks.patients.people import dates, identity_columns, person
+from batchlinks.patients.people import Difference, dates, identity_columns, person
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.screening.footers import FOOTER_WORDS, is_footer_beside
 from batchlinks.screening.result import Rules, Screened
@@ -264,14 +264,14 @@ def test_the_same_person_twice_is_a_duplicate_of_the_first_row(one: list[str], o
 @pytest.mark.parametrize(
     ("one", "other", "difference"),
     [
-        (["Ann", "Lee", "1980-01-05"], ["Bob", "Lee", "1980-01-05"], "first names"),
-        (["Ann", "Lee", "1980-01-05"], ["Ann", "Lee", "1980-01-06"], "birth dates"),
-        (["Ann", "Lee", "1/5/1980"], ["Ann", "Lee", "5/1/1980"], "birth dates"),
-        (["Ann", "Lee", "1/5/1980"], ["Ann", "Lee", "around 1980"], "birth dates"),
-        (["Ann", "Lee", ""], ["B.", "Lee", "1980-01-05"], "first names"),
+        (["Ann", "Lee", "1980-01-05"], ["Bob", "Lee", "1980-01-05"], Difference.FIRST_NAMES),
+        (["Ann", "Lee", "1980-01-05"], ["Ann", "Lee", "1980-01-06"], Difference.BIRTH_DATES),
+        (["Ann", "Lee", "1/5/1980"], ["Ann", "Lee", "5/1/1980"], Difference.BIRTH_DATES),
+        (["Ann", "Lee", "1/5/1980"], ["Ann", "Lee", "around 1980"], Difference.BIRTH_DATES),
+        (["Ann", "Lee", ""], ["B.", "Lee", "1980-01-05"], Difference.FIRST_NAMES),
     ],
 )
-def test_two_people_with_one_id_are_both_held_back(one: list[str], other: list[str], difference: str) -> None:
+def test_two_people_with_one_id_are_both_held_back(one: list[str], other: list[str], difference: Difference) -> None:
     found = screened([["700", *one], ["701", "Bob", "Ray", "1970-01-01"], ["700", *other]])
 
     assert verdicts(found) == ["conflicting_id", "701", "conflicting_id"]
