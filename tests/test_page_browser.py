@@ -233,7 +233,7 @@ def test_the_patient_id_is_asked_for_and_can_be_changed_with_the_keyboard_alone(
         page.get_by_text("More choices", exact=True).focus()
         page.keyboard.press("Enter")
         assert_accessible(page)
-        press_tab_until(page, "Add when each link was made")
+        press_tab_until(page, "Add the date each link was created")
         page.get_by_role("button", name="Get 30 links").focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="30 rows with a link")).to_be_focused(timeout=60_000)

@@ -319,7 +319,7 @@ def test_answers_without_a_link_refuse_their_rows_once_somebody_has_one_or_where
     ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "1", "--concurrency", "1")
 
     assert ended.code == 3, ended.err
-    assert set(error_codes(tmp_path).values()) <= {"bad_answer", "record_given_up"}
+    assert set(error_codes(tmp_path).values()) <= {"bad_answer", "gave_up"}
     assert set(ids[:4]) <= set(error_codes(tmp_path))
 
 
@@ -843,7 +843,7 @@ def test_an_id_that_always_fails_gives_up_beside_others_that_get_through(
     ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "3", "--concurrency", concurrency)
 
     assert ended.code == 3
-    assert error_codes(tmp_path) == dict.fromkeys(poison, "record_given_up")
+    assert error_codes(tmp_path) == dict.fromkeys(poison, "gave_up")
     assert set(given_links(tmp_path)) == set(ids) - set(poison)
     message = results.errors(tmp_path / "patients.errors.xlsx")[0]["error_message"]
     assert "answer 500" in message
@@ -862,7 +862,7 @@ def test_ten_of_a_hundred_that_always_fail_give_up_and_the_others_are_linked(
     ended = command("run", roster_of(tmp_path, ids), "--max-attempts", "3")
 
     assert ended.code == 3
-    assert error_codes(tmp_path) == dict.fromkeys(poison, "record_given_up")
+    assert error_codes(tmp_path) == dict.fromkeys(poison, "gave_up")
     assert len(given_links(tmp_path)) == 90
 
 

@@ -73,7 +73,7 @@ def test_social_security_numbers_are_left_out_of_every_file(command: Command, tm
     command("run", csv_roster(tmp_path, SSN_ROSTER + "N/A,078-05-1122,Cy,123-45-6781\n"))
 
     assert headers(tmp_path / "patients.links.xlsx") == ["MRN", "Name", "link"]
-    assert headers(tmp_path / "patients.errors.xlsx", "Errors")[4:] == ["MRN", "Name"]
+    assert headers(tmp_path / "patients.errors.xlsx", "Errors")[4:] == ["error_cells", "screened_as", "MRN", "Name"]
 
 
 def test_staff_get_the_columns_that_were_named_in_that_order(command: Command, tmp_path: Path) -> None:
@@ -273,7 +273,8 @@ def test_error_row_is_the_first_rosters_row_in_the_second_round_too(command: Com
 
     rows = results.errors(tmp_path / "patients.errors.errors.xlsx")
     assert [(row["error_row"], row["error_code"]) for row in rows] == [("16", "date_in_id"), ("14", "placeholder_id")]
-    assert list(rows[0]) == ["error_row", "error_code", "error_action", "error_message", "MRN", "Name"]
+    of_the_report = ["error_row", "error_code", "error_action", "error_message", "error_cells", "screened_as"]
+    assert list(rows[0]) == [*of_the_report, "MRN", "Name"]
 
 
 def test_a_row_with_too_many_or_too_few_fields_keeps_them_all(command: Command, tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ def test_a_row_with_too_many_or_too_few_fields_keeps_them_all(command: Command, 
 
     report = tmp_path / "patients.errors.xlsx"
     fields = ["error_field_1", "error_field_2", "error_field_3", "error_field_4", "error_field_5"]
-    assert headers(report, "Errors")[4:] == ["MRN", "Name", "City", *fields]
+    assert headers(report, "Errors")[4:] == ["error_cells", "screened_as", "MRN", "Name", "City", *fields]
     assert [[row[field] for field in fields] for row in results.errors(report)] == [
         ["1002", "Lee", " Bob", "Y", "Z"],
         ["1003", "Cy", "", "", ""],

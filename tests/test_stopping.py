@@ -141,7 +141,7 @@ def test_an_interruption_before_the_first_call_says_that_nothing_was_asked(
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
     start_healthex: StartHealthEx, tmp_path: Path, moment: int
 ) -> None:
-    healthex = start_healthex(seed=4, latency_ms=20, drop_share=0.03, reject_pattern=r"1000[15]5")
+    healthex = start_healthex(seed=4, latency_ms=20, drop_share=0.03, reject_pattern=r"1000[15]5", fresh_links=False)
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     options = ("--concurrency", "16")
 
