@@ -100,7 +100,7 @@ def _pace(found: Results) -> str:
         ),
         ("`Retry-After: 30`: shortest wait", f"{told['shortest_wait_s']:.1f} s", "", "30 s"),
     ]
-    return f"**RateController**\n\n{_table(('limit', 'of the limit', 'calls refused', 'aim'), rows)}"
+    return f"**Pace**\n\n{_table(('limit', 'of the limit', 'calls refused', 'aim'), rows)}"
 
 
 def _files(found: Results) -> str:

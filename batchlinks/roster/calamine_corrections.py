@@ -121,7 +121,7 @@ class StyleSheet:
     """Style -> its number format, where that changes what a number or a text shows. Dates are the fast reader's."""
 
     dates: frozenset[int] = frozenset()
-    """StyleSheet that show a number as a date."""
+    """Styles that show a number as a date."""
 
     count: int | None = None
     """How many there are; None where there is no telling what a cell's style means."""

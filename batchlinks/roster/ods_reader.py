@@ -187,7 +187,7 @@ class _ContentReader:
         self._cells_made = 0
         self._style = ""
         self._hiding: set[str] = set()
-        """StyleSheet of sheets that are hidden, and of rows that have no height."""
+        """Styles of sheets that are hidden, and of rows that have no height."""
         self._groups: list[bool] = []
         """Of the groups of rows that are open: whether they are folded away."""
         self.hidden_sheets: set[str] = set()
