@@ -84,7 +84,7 @@ def read_id(
 ) -> tuple[str, ErrorCode | None]:
     """The cleaned ID that a cell holds ("" where there is none) and why it cannot be sent, or None.
 
-    An ID comes with a code where it is an ID but not one of this organisation's (`fits`).
+    An ID comes with a code where it is an ID but not one of this organization's (`fits`).
     """
     found = clean(text)
     if not found and kind in (CellKind.TEXT, CellKind.NUMBER):
