@@ -1,7 +1,7 @@
 """What a spreadsheet's number cell shows, for the number formats that can be rendered for certain.
 
 Formats are those of ECMA-376, part 1, section 18.8.31. Understood are runs of `0` and `#` with literals between
-them (`00000000`, `000-00-0000`, `"A"0000`, `(###) ###-####`), sections for negative numbers and zero, colours and
+them (`00000000`, `000-00-0000`, `"A"0000`, `(###) ###-####`), sections for negative numbers and zero, colors and
 conditions such as `[<=9999999]`. Every other format is named for what it is and never rendered by guess.
 """
 

@@ -45,7 +45,7 @@ class Sheet:
     """One for each header: strings, equally long. A null is written as a blank cell, as is ""."""
 
     marked: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
-    """Column position -> the rows (as many as the column has) whose cell is coloured as the one to fix."""
+    """Column position -> the rows (as many as the column has) whose cell is colored as the one to fix."""
 
     hyperlinks: int | None = None
     """Position of the column whose texts, where they are addresses, can be clicked: the first `MAX_HYPERLINKS` of them."""
