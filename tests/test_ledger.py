@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchlinks.errors import SettingsError
-from batchlinks.ledger import Ledger, LedgerError, file_system
+from batchlinks.ledger import Ledger, LedgerError, file_system, schema
 from batchlinks.ledger.database import _set_journal_mode
 from batchlinks.ledger.schema import check_value
 from batchlinks.results.publish.publisher import Publisher
@@ -274,7 +274,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_everything_answered_is_in_the_res
     roster = roster_of(tmp_path, 400)
     ended = subprocess.run(
         [sys.executable, "-m", "batchlinks", "run", str(roster), "--format", "csv", "--rate", "200"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (240_000, 240_000)),
         capture_output=True,
         text=True,
         timeout=60,
@@ -569,10 +569,10 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> 
             assert ledger.withdrawn() == {"3"}
 
     file = sqlite3.connect(path)
-    assert file.execute("PRAGMA user_version").fetchone() == (3,)
-    assert file.execute("SELECT version, step FROM migration").fetchall() == [
-        (2, "runs_and_check_values"), (3, "naming"),
-    ]  # fmt: skip
+    assert file.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+    steps = file.execute("SELECT version, step FROM migration").fetchall()
+    assert steps[:3] == [(2, "runs_and_check_values"), (3, "naming"), (4, "patient_files")]
+    assert len(steps) == schema.VERSION - 1
     assert file.execute("SELECT count(*) FROM link WHERE check_value IS NULL").fetchone() == (0,)
     file.close()
 

@@ -1,11 +1,25 @@
 """The record of links already issued, so that nothing answered is ever asked again. The only package with SQL.
 
-`project` is what a run needs of it: one project's links. `records` is what people do with it beside runs: look up,
-withdraw, forget, export. `database` opens the file, `schema` says what stands in it and brings older ones up to date.
+`project_links` is what a run needs of it: one project's links. `maintenance` is what people do with it beside runs: look up,
+withdraw, forget, export. `patient_files` tells in which files patients are. `database` opens the file, `schema` says what
+stands in it and brings older ones up to date.
 """
 
 from batchlinks.ledger.database import LedgerError
 from batchlinks.ledger.maintenance import Known, Project, Records, Withdrawal
+from batchlinks.ledger.patient_files import FilePurpose, NotedFile, PatientFile, PatientRow, Placement
 from batchlinks.ledger.project_links import Ledger
 
-__all__ = ["Known", "Ledger", "LedgerError", "Project", "Records", "Withdrawal"]
+__all__ = [
+    "FilePurpose",
+    "Known",
+    "Ledger",
+    "LedgerError",
+    "NotedFile",
+    "PatientFile",
+    "PatientRow",
+    "Placement",
+    "Project",
+    "Records",
+    "Withdrawal",
+]

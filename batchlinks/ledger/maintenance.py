@@ -1,6 +1,7 @@
 """What people do with the ledger beside runs: count, look up, withdraw, restore, forget, export. Over all projects, or one."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Any, Self
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import damaged, explained, leave_no_trace, open_ledger
 from batchlinks.ledger.link_naming import note_acceptance
+from batchlinks.ledger.patient_files import NotedFile, PatientRow, forget_patients, noted_files, rows_of_patients
 from batchlinks.ledger.project_links import project_number
 from batchlinks.ledger.schema import check_value, days_ago, now
 from batchlinks.next_steps import Setting
@@ -141,6 +143,17 @@ class Records:
         rows = self._chosen("SELECT DISTINCT external_id FROM link", "external_id", project, external_ids, alike=True)
         return [external_id for (external_id,) in rows if external_id not in external_ids]
 
+    def rows_in_files(self, project: Project, external_ids: Collection[str]) -> list[PatientRow]:
+        """Every row of these patients in every file that was noted, the oldest file first. Raises SettingsError for damage."""
+        with explained(self._path), self._undamaged():
+            return rows_of_patients(self._connection, project.number, external_ids)
+
+    def files_of_run(self, run_id: str) -> list[NotedFile]:
+        """What a run put in its place. Raises SettingsError for damage."""
+        with explained(self._path), self._undamaged():
+            condition = "run = (SELECT number FROM run WHERE run_id = ?)"
+            return noted_files(self._connection, condition, (run_id,))
+
     # --- changing ----------------------------------------------------------------------------------------------
 
     def withdraw(self, project: Project | None, external_ids: Collection[str]) -> int:
@@ -199,19 +212,36 @@ class Records:
     ) -> int:
         """Delete links for good: of a project, of an age, of some IDs. Withdrawals stay. Returns how many there were."""
         condition, values = self._condition(project, older_than_days)
-        statement = f"DELETE FROM link WHERE {condition}"  # noqa: S608 our own words
         with explained(self._path, BatchlinksError):
             with self._connection:
-                if external_ids is None:
-                    deleted = self._connection.execute(statement, values).rowcount
-                else:
-                    deleted = self._connection.executemany(
-                        f"{statement} AND external_id = ?", ((*values, one) for one in external_ids)
-                    ).rowcount
+                forgotten = self._links_among(condition, values, external_ids)
+                self._connection.executemany("DELETE FROM link WHERE project = ? AND external_id = ?", forgotten)
+                of_project: dict[int, set[str]] = {}
+                for number, external_id in forgotten:
+                    of_project.setdefault(number, set()).add(external_id)
+                for number, ids in of_project.items():
+                    with self._undamaged():
+                        forget_patients(self._connection, number, ids)
             leave_no_trace(self._connection, tidy=True)
-        return deleted
+        return len(forgotten)
+
+    def _links_among(
+        self, condition: str, values: Sequence[str | int], external_ids: Collection[str] | None
+    ) -> list[tuple[int, str]]:
+        query = f"SELECT project, external_id FROM link WHERE {condition}"  # noqa: S608 our own words
+        if external_ids is None:
+            return self._connection.execute(query, values).fetchall()
+        query += " AND external_id = ?"
+        return [row for one in external_ids for row in self._connection.execute(query, (*values, one))]
 
     # --- SQL ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _undamaged(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise SettingsError(*damaged(self._path)) from error
 
     @staticmethod
     def _condition(project: Project | None, older_than_days: int | None) -> tuple[str, tuple[str | int, ...]]:

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import repeat
@@ -32,6 +32,19 @@ from batchlinks.arrow import combine_chunks, positions_among, release_unused_mem
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
 from batchlinks.ledger.link_naming import Naming, note_naming, read_naming
+from batchlinks.ledger.patient_files import (
+    NotedFile,
+    PatientFile,
+    PatientRow,
+    Placement,
+    forget_patients,
+    note_file,
+    note_renamed,
+    note_replaced,
+    noted_files,
+    patients_in,
+    rows_of_patients,
+)
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
 
 _FLUSH_EVERY_S = 0.05
@@ -108,6 +121,7 @@ class Ledger:
             self._read.execute("BEGIN IMMEDIATE")  # a file that cannot be written is refused before any call
             self._read.rollback()
         self._run: int | None = None
+        self._owner = ""
         self._unsettled: frozenset[int] = frozenset()
         """Numbers of the runs that this one goes on with."""
 
@@ -166,7 +180,7 @@ class Ledger:
             gone = self._runs(f"run_id IN ({_marks(replaced)})", *replaced)
             open_runs = self._runs("owner = ? AND settled_by IS NULL", owner)
             open_runs |= self._runs(f"settled_by IN ({_marks(gone)})", *gone) | gone
-            self._unsettled, self._replaced = frozenset(open_runs), frozenset(gone)
+            self._unsettled, self._replaced, self._owner = frozenset(open_runs), frozenset(gone), owner
             self._refreshing = frozenset(number for number, again in open_runs.items() if again) if refresh else None
             self._run = self._read.execute(
                 "INSERT INTO run (run_id, project, owner, refresh, started_at) VALUES (?, ?, ?, ?, ?)",
@@ -178,60 +192,187 @@ class Ledger:
         query = f"SELECT number, refresh FROM run WHERE project = ? AND {condition}"  # noqa: S608 our own words
         return {number: bool(again) for number, again in self._read.execute(query, (self._project, *values))}
 
-    def mark_complete(self, handed_out: pa.Array, *, all_asked: bool) -> None:
+    def mark_complete(self, handed_out: pa.Array, *, all_asked: bool, placement: Placement | None = None) -> None:
         """These IDs stand in a links workbook that is in its place, for the first time.
 
-        `all_asked`: the run is settled, and with it those that it went on with. Raises LedgerError, unless writing
-        failed before.
+        `all_asked`: the run is settled, and with it those that it went on with. `placement`: the files, which are noted with
+        their patients. Raises LedgerError, unless writing failed before.
         """
         if self._failure is not None:
             return
-        moment = now()
+        with self._writing():
+            for number in sorted(self._replaced):
+                self._read.execute(
+                    "UPDATE link SET handed_out = NULL, handed_by = NULL, handed_in = NULL"
+                    " WHERE project = ? AND handed_by = ?",
+                    (self._project, number),
+                )
+            if placement is None:
+                self._note_handed_out(handed_out, None)
+            else:
+                self._note_placement(placement, handed_out)
+            if all_asked:
+                self._read.executemany(
+                    "UPDATE run SET settled_by = ? WHERE number = ?",
+                    ((self._run, number) for number in {self._run, *self._unsettled}),
+                )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction. Raises LedgerError."""
         try:
             with self._read:
-                for number in sorted(self._replaced):
-                    self._read.execute(
-                        "UPDATE link SET handed_out = NULL, handed_by = NULL WHERE project = ? AND handed_by = ?",
-                        (self._project, number),
-                    )
-                self._read.executemany(
-                    "UPDATE link SET handed_out = ?, handed_by = ?"
-                    " WHERE project = ? AND external_id = ? AND handed_out IS NULL",
-                    ((moment, self._run, self._project, external_id) for external_id in handed_out.to_pylist()),
-                )
-                if all_asked:
-                    self._read.executemany(
-                        "UPDATE run SET settled_by = ? WHERE number = ?",
-                        ((self._run, number) for number in {self._run, *self._unsettled}),
-                    )
-        except sqlite3.Error as error:
+                yield
+        except (sqlite3.Error, ValueError) as error:
             raise write_failed(self._path, error) from error
+
+    def _note_handed_out(self, external_ids: pa.Array, file: int | None, *, again: bool = False) -> None:
+        moment, only = now(), "" if again else " AND handed_out IS NULL"
+        self._read.executemany(
+            "UPDATE link SET handed_out = ?, handed_by = ?, handed_in = ?"  # noqa: S608 our own words
+            f" WHERE project = ? AND external_id = ?{only}",
+            ((moment, self._run, file, self._project, external_id) for external_id in external_ids.to_pylist()),
+        )
+
+    # --- files -------------------------------------------------------------------------------------------------
+
+    def note_files(self, folder: str, files: Sequence[PatientFile]) -> None:
+        """These files with patients in them are in their place in `folder`. Raises LedgerError, unless writing failed before.
+
+        Of a run only once it has begun. For a links workbook that hands patients out see `mark_complete`.
+        """
+        if self._failure is not None:
+            return
+        with self._writing():
+            for file in files:
+                note_file(self._read, self._project, file, run=self._run, owner=self._owner, folder=folder)
+
+    def rows_in_files(self, external_ids: Collection[str]) -> list[PatientRow]:
+        """Every row of these patients in every file that was noted, the oldest file first. For a few: not within a run."""
+        with self._reading_files():
+            return rows_of_patients(self._read, self._project, external_ids)
+
+    def patients_standing_in(self, folder: str, files: Mapping[str, str]) -> pa.Array | None:
+        """External IDs in these files of this owner (name -> SHA-256); None where one of them was not noted."""
+        with self._reading_files():
+            noted = {(file.name, file.sha256): file.number for file in self._standing_files() if file.folder == folder}
+            numbers = [noted[each] for each in files.items() if each in noted]
+            if len(numbers) < len(files):
+                return None
+            return _in_one(patients_in(self._read, numbers))
+
+    def handed_out_to_owner(self) -> pa.Array | None:
+        """External IDs that earlier runs for this owner handed out first; None where there was no such run."""
+        with self._reading():
+            condition = "project = ? AND owner = ? AND number IS NOT ?"
+            owners = (self._project, self._owner, self._run)
+            if self._read.execute(f"SELECT 1 FROM run WHERE {condition} LIMIT 1", owners).fetchone() is None:  # noqa: S608
+                return None
+            query = (
+                "SELECT external_id FROM link WHERE project = ? AND handed_out IS NOT NULL"  # noqa: S608 our own words
+                f" AND handed_by IN (SELECT number FROM run WHERE {condition})"
+            )
+            rows = self._read.execute(query, (self._project, *owners)).fetchall()
+            return pa.array([external_id for (external_id,) in rows], pa.string())
+
+    def handed_out_by_others(self, external_ids: pa.Array, run_ids: Collection[str]) -> bool:
+        """Whether one of these patients was handed out first by another run than these."""
+        query = (
+            "SELECT 1 FROM wanted JOIN link USING (external_id) LEFT JOIN run ON run.number = link.handed_by"  # noqa: S608
+            " WHERE link.project = ? AND link.handed_out IS NOT NULL"
+            f" AND (run.run_id IN ({_marks(run_ids)})) IS NOT TRUE"
+        )
+        return sum(len(rows) for rows in self._matching(external_ids, query, *run_ids)) > 0
+
+    def handed_out_under(self, split_by: str) -> pa.Table:
+        """Columns `external_id` and `value`: who was handed out last in a workbook of which value of this column."""
+        query = (
+            "SELECT external_id, value FROM link JOIN patient_file ON patient_file.number = link.handed_in"
+            " WHERE link.project = ? AND patient_file.split_by = ? AND link.handed_out IS NOT NULL"
+        )
+        with self._reading():
+            rows = self._read.execute(query, (self._project, split_by)).fetchall()
+        columns = list(zip(*rows, strict=True)) or [(), ()]
+        return pa.table([pa.array(column, pa.string()) for column in columns], names=["external_id", "value"])
+
+    def _standing_files(self) -> list[NotedFile]:
+        return noted_files(
+            self._read, "project = ? AND owner = ? AND replaced_at IS NULL", (self._project, self._owner)
+        )
+
+    def _note_placement(self, placement: Placement, handed_out: pa.Array) -> None:
+        where = (self._read, self._project, self._owner, placement.folder)
+        note_renamed(*where, placement.renamed)
+        gone = note_replaced(*where, placement.replaced)
+        new = []
+        for file in placement.files:
+            number = note_file(
+                self._read, self._project, file, run=self._run, owner=self._owner, folder=placement.folder
+            )
+            new.append(number)
+            if file.hands_out:
+                for chosen, again in ((handed_out, False), (placement.moved, True)):
+                    if len(chosen):
+                        ids = file.external_ids.filter(pc.is_in(file.external_ids, value_set=chosen)).unique()
+                        self._note_handed_out(ids, number, again=again)
+        self._take_back(gone, new, placement.files)
+
+    def _take_back(self, gone: Collection[int], new: Collection[int], files: Sequence[PatientFile]) -> None:
+        """Who stood in files that are gone, and stands in no other, does not count as handed out any more."""
+        if not gone:
+            return
+        left = _in_one(patients_in(self._read, gone, and_not_in=new))
+        for file in files:
+            left = left.filter(pc.invert(pc.is_in(left, value_set=file.external_ids)))
+        if not len(left):
+            return
+        nowhere = set(left.to_pylist())
+        standing = noted_files(self._read, "project = ? AND hands_out AND replaced_at IS NULL", (self._project,))
+        for ids in patients_in(self._read, [file.number for file in standing]):
+            nowhere.difference_update(ids)
+        self._read.executemany(
+            "UPDATE link SET handed_out = NULL, handed_by = NULL, handed_in = NULL WHERE project = ? AND external_id = ?",
+            ((self._project, external_id) for external_id in nowhere),
+        )
+
+    @contextmanager
+    def _reading_files(self) -> Iterator[None]:
+        with self._reading():
+            try:
+                yield
+            except ValueError as error:
+                raise self._kind()(*damaged(self._path)) from error
+
+    # --- forgetting --------------------------------------------------------------------------------------------
 
     def forget(self, *, older_than_days: int) -> int:
         """Delete this project's links that were issued so long ago. Returns how many. Withdrawals stay."""
         if self._failure is not None:
             return 0
-        try:
-            with self._read:
-                number = self._read.execute(
-                    "DELETE FROM link WHERE project = ? AND issued_at <= ?", (self._project, days_ago(older_than_days))
-                ).rowcount
-            if number:
+        forgotten: list[str] = []
+        with self._writing():
+            condition, values = "WHERE project = ? AND issued_at <= ?", (self._project, days_ago(older_than_days))
+            found = self._read.execute(f"SELECT external_id FROM link {condition}", values)  # noqa: S608 our own words
+            forgotten += [external_id for (external_id,) in found]
+            self._read.execute(f"DELETE FROM link {condition}", values)  # noqa: S608 our own words
+            forget_patients(self._read, self._project, forgotten)
+        if forgotten:
+            with self._writing():
                 leave_no_trace(self._read)
-        except sqlite3.Error as error:
-            raise write_failed(self._path, error) from error
-        return number
+        return len(forgotten)
 
     # --- what is known -----------------------------------------------------------------------------------------
 
-    def links_for(self, external_ids: pa.Array) -> pa.Table:
+    def links_for(self, external_ids: pa.Array, *, earlier_too: bool = False) -> pa.Table:
         """Known links of these IDs, each of which is given once; in their order, unless writing failed.
+
+        `earlier_too`: also those that this run asks for anew, as they were before.
 
         Columns `external_id`, `link`, `issued_at` (ISO 8601, UTC), `handed_out` and `is_new` (true or false): a link is
         handed out if a links workbook that stays has held it, and new if issued by this run or one that it goes on with.
         """
         known = self._records_of(external_ids)
-        if self._refreshing is not None:
+        if self._refreshing is not None and not earlier_too:
             anew = pc.is_in(known.column("issued_by"), pa.array(list(self._refreshing), pa.int64()))
             # Whoever began after this run and asked too has got a newer link still.
             known = known.filter(pc.or_(anew, pc.greater_equal(known.column("issued_by"), self._run)))
@@ -476,7 +617,7 @@ class Ledger:
                 "INSERT INTO link (project, external_id, link, issued_at, issued_by, check_value)"
                 " VALUES (?1, ?2, ?3, ?4, ?7, ?8)"
                 " ON CONFLICT DO UPDATE SET link = excluded.link, issued_at = excluded.issued_at, handed_out = NULL,"
-                " issued_by = excluded.issued_by, handed_by = NULL, check_value = excluded.check_value"
+                " issued_by = excluded.issued_by, handed_by = NULL, handed_in = NULL, check_value = excluded.check_value"
                 " WHERE ?5 OR link.link = ?6",
                 (
                     (self._project, *answer, self._run, link_check_value(self._project, *answer[:3]))
@@ -512,6 +653,12 @@ def _as_known(rows: Sequence[tuple[Any, ...]], start: int) -> pa.RecordBatch:
         ],
         schema=_KNOWN,
     )
+
+
+def _in_one(some_at_a_time: Iterable[list[str]]) -> pa.Array:
+    """All of the IDs, each once."""
+    pieces = [pa.array(ids, pa.string()) for ids in some_at_a_time]
+    return pa.chunked_array(pieces, pa.string()).unique() if pieces else pa.array([], pa.string())
 
 
 def _marks(values: Collection[object]) -> str:

@@ -126,7 +126,61 @@ def _naming(connection: sqlite3.Connection) -> None:
     )
 
 
-_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_tables, _runs_and_check_values, _naming)
+def _patient_files(connection: sqlite3.Connection) -> None:
+    """Which files hold which patients; for each link the file in which it was handed out."""
+    connection.execute(
+        """
+        CREATE TABLE patient_file (
+            number      INTEGER PRIMARY KEY,
+            project     INTEGER NOT NULL REFERENCES project,
+            run         INTEGER REFERENCES run,
+            owner       TEXT NOT NULL,     -- whose results: as that of a run
+            purpose     TEXT NOT NULL,
+            folder      TEXT NOT NULL,
+            name        TEXT NOT NULL,
+            sha256      TEXT NOT NULL,
+            split_by    TEXT NOT NULL,     -- the column and value of one of several workbooks; else empty
+            value       TEXT NOT NULL,
+            hands_out   INTEGER NOT NULL,  -- whether its patients count as handed out
+            placed_at   TEXT NOT NULL,
+            replaced_at TEXT,
+            check_value INTEGER NOT NULL
+        )
+        """
+    )
+    connection.execute("CREATE INDEX file_by_content ON patient_file (project, sha256)")
+    connection.execute(
+        """
+        CREATE TABLE member_list (
+            number      INTEGER PRIMARY KEY,
+            project     INTEGER NOT NULL REFERENCES project,
+            digest      BLOB NOT NULL,
+            content     BLOB NOT NULL      -- compressed JSON: IDs, and their rows counted from the first
+        )
+        """
+    )
+    connection.execute("CREATE INDEX list_by_content ON member_list (project, digest)")
+    connection.execute(
+        """
+        CREATE TABLE patient_file_part (
+            file        INTEGER NOT NULL REFERENCES patient_file,
+            place       INTEGER NOT NULL,
+            first_row   INTEGER NOT NULL,
+            list        INTEGER NOT NULL REFERENCES member_list,
+            PRIMARY KEY (file, place)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute("CREATE INDEX part_by_list ON patient_file_part (list)")
+    connection.execute("ALTER TABLE link ADD COLUMN handed_in INTEGER REFERENCES patient_file")
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _first_tables,
+    _runs_and_check_values,
+    _naming,
+    _patient_files,
+)
 """In their order: the first makes version 1 of an empty file."""
 
 VERSION = len(_STEPS)
