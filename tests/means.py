@@ -17,6 +17,7 @@ COMPLETE = bool(os.environ.get("BATCHLINKS_TESTS_COMPLETE"))
 WHAT_FOR = {
     "soffice": "LibreOffice opens what was written, and writes what is read (Debian: libreoffice-calc-nogui)",
     "soffice with Writer and Base": "LibreOffice merges letters (Debian: libreoffice-writer-nogui, libreoffice-base-nogui)",
+    "pdftoppm": "what LibreOffice printed is looked at (Debian: poppler-utils)",
     "sshd": "OpenSSH's server takes rosters and results by SFTP (Debian: openssh-server)",
     "systemd-analyze": "systemd verifies the sample units (Debian: systemd)",
     "chromium": "Chromium uses the upload page (Debian: chromium)",

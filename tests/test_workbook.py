@@ -142,6 +142,7 @@ def test_the_parts_agree_on_how_far_the_rows_go() -> None:
     names = part(content, "xl/workbook.xml").findall(f"{MAIN}definedNames/{MAIN}definedName")
     assert {name.attrib["name"]: name.text for name in names} == {
         "_xlnm._FilterDatabase": "Links!$A$1:$B$6",
+        "_xlnm.Print_Area": "Links!$A$1:$B$6",
         "_xlnm.Print_Titles": "Links!$1:$1",
     }
 

@@ -36,6 +36,15 @@ QR_COLUMN = "qr_code"
 """Holds the picture, and the name of its file."""
 
 _SENTENCES = frozenset({ERROR_COLUMNS.index("error_message")})
+_HEADINGS = {
+    "error_row": "Row",
+    "error_code": "Code",
+    "error_action": "What to do",
+    "error_message": "Reason",
+    "error_cells": "Cells to look at",
+    "kept_row": "Row that was used",
+}
+"""What a person reads above the report's own columns."""
 _FOR_PROGRAMS = frozenset({ERROR_COLUMNS.index("screened_as")})
 
 
@@ -60,8 +69,15 @@ class OutputColumns:
 def choose_output_columns(table: Table, column: IdColumn, settings: RunSettings) -> OutputColumns:
     """As the settings say. Raises SettingsError where they name a column that is not there, or that must not split the list."""
     taken = key(settings.link_column) in map(key, table.headers)
+    kept = kept_for_staff(table, column, settings)
+    if settings.qr and len(column.parts) == 1 and not _identity_in(table, column, kept):
+        raise SettingsError(
+            "A QR code needs a name or the patient ID beside it, or nobody can tell whose it is, and ",
+            Setting("columns"),
+            " keeps neither. Add one of them.",
+        )
     return OutputColumns(
-        kept=kept_for_staff(table, column, settings),
+        kept=kept,
         link_column=OTHER_LINK_COLUMN if taken else settings.link_column,
         link_dates=settings.link_dates,
         clickable=settings.clickable,
@@ -174,9 +190,22 @@ def links_sheet(
         LINKS_SHEET,
         display_names(headers),
         values,
+        link=link_at,
+        identity=_identity_in(table, column, output.kept, joined_at=link_at - 1 if len(column.parts) > 1 else None),
+        essential=(link_at, link_at + 1) if output.qr else (link_at,),
         hyperlinks=link_at if output.clickable else None,
         pictures=link_at + 1 if output.qr else None,
     )
+
+
+def _identity_in(
+    table: Table, column: IdColumn, kept: Sequence[int], *, joined_at: int | None = None, before: int = 0
+) -> tuple[int, ...]:
+    """Where in a sheet the ID and the names stand, as far as they are in it. `before`: the sheet's own columns in front."""
+    names = identity_columns(table.headers, column.parts)
+    wanted = [*column.parts, names.first_name, names.last_name, names.full_name]
+    there = [before + kept.index(position) for position in wanted if position in kept]
+    return (*(() if joined_at is None else (joined_at,)), *there)
 
 
 def picture_names(row_numbers: Sequence[int]) -> list[str]:
@@ -232,7 +261,10 @@ def error_sheets(
 ) -> tuple[Sheet, Sheet]:
     """The sheets `Errors`, with the rows `refused` in their order, and `Duplicates`, with the roster's columns `kept` as they
     stood. `profile`: how the list's IDs usually look."""
-    return _errors(table, column, screened, refused, profile, kept), _duplicates(table, screened, kept)
+    return (
+        _errors(table, column, screened, refused, profile, kept),
+        _duplicates(table, column, screened, kept),
+    )
 
 
 def _errors(
@@ -271,7 +303,14 @@ def _errors(
         marked=marked,
         sentences=_SENTENCES,
         hidden=_FOR_PROGRAMS,
+        identity=_identity_in(table, column, kept, before=len(ERROR_COLUMNS)),
+        essential=range(len(ERROR_COLUMNS) - len(_FOR_PROGRAMS)),
+        headings=_headings_of(ERROR_COLUMNS),
     )
+
+
+def _headings_of(columns: Sequence[str]) -> dict[int, str]:
+    return {position: _HEADINGS[name] for position, name in enumerate(columns) if name in _HEADINGS}
 
 
 def _named_cells(table: Table, refused: Sequence[RefusedRow], to_fix: Mapping[int, npt.NDArray[np.bool_]]) -> list[str]:
@@ -366,7 +405,7 @@ def _misfit_fields(table: Table, positions: npt.NDArray[np.intp]) -> tuple[list[
     return headers, [_texts([row[place] if place < len(row) else "" for row in fields]) for place in range(most)]
 
 
-def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
+def _duplicates(table: Table, column: IdColumn, screened: Screened, kept: Sequence[int]) -> Sheet:
     positions = np.flatnonzero(screened.duplicates)
     kept_rows = table.row_numbers[screened.kept[positions]].tolist()
     names = display_names(table.headers)
@@ -380,7 +419,15 @@ def _duplicates(table: Table, screened: Screened, kept: Sequence[int]) -> Sheet:
     ]
     headers = [*DUPLICATE_COLUMNS, *(names[index] for index in kept)]
     cells = [_cells(table, index, screened.duplicates) for index in kept]
-    return Sheet(DUPLICATES_SHEET, display_names(headers), [*ours, *cells], sentences=_SENTENCES)
+    return Sheet(
+        DUPLICATES_SHEET,
+        display_names(headers),
+        [*ours, *cells],
+        sentences=_SENTENCES,
+        identity=_identity_in(table, column, kept, before=len(DUPLICATE_COLUMNS)),
+        essential=range(len(DUPLICATE_COLUMNS)),
+        headings=_headings_of(DUPLICATE_COLUMNS),
+    )
 
 
 def _cells(table: Table, index: int, rows: npt.NDArray[np.bool_]) -> pa.Array:

@@ -63,8 +63,16 @@ class TableStart:
 
 
 def clean_header(text: str) -> str:
-    """Without line breaks, invisible characters and white space around; runs of white space become one space."""
-    return " ".join(text.translate(_INVISIBLE).split())
+    """Without line breaks, invisible characters and white space around; runs of white space become one space.
+
+    An error report shows `Row (error_row)` where `error_row` stands; a program that saves what is shown makes that the text.
+    """
+    cleaned = " ".join(text.translate(_INVISIBLE).split())
+    shown = _SHOWN_IN_A_REPORT.fullmatch(cleaned)
+    return shown[1] if shown else cleaned
+
+
+_SHOWN_IN_A_REPORT = re.compile(r"[A-Za-z ]{1,40} \((error_[a-z]+|kept_row)\)")
 
 
 def find_start(rows: Sequence[PreviewRow], *, id_headers: IdHeaders, id_column: str | None = None) -> TableStart | None:

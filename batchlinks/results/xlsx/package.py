@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from batchlinks.results.text_columns import (
 from batchlinks.results.xlsx.escapes import BYTES_TO_ESCAPE
 from batchlinks.results.xlsx.hyperlinks import HYPERLINKS_HERE, NO_RELATIONS, Hyperlinks, copy_with_hyperlinks
 from batchlinks.results.xlsx.pictures import ONE_PIXEL, PICTURE_COLUMN_WIDTH, write_pictures
+from batchlinks.results.xlsx.print_layout import MARGIN_INCHES, link_width, plan_print
 from batchlinks.results.xlsx.row_xml import SENTENCE_WIDTH, row_heights, rows_xml
 from batchlinks.results.xlsx.sheet import MAX_COLUMNS, MAX_HYPERLINKS, MAX_ROWS, Sheet, TooManyRows
 
@@ -81,8 +82,17 @@ def _check_size(sheet: Sheet) -> None:
 
 _TEXT_FORMAT = 49  # the built-in format "@" (ECMA-376 part 1, section 18.8.30)
 
-_WIDEST_PAGE = 220
-"""Characters that are still legible when a landscape page is scaled to hold them side by side."""
+_HEADER = {"num_format": _TEXT_FORMAT, "bold": True, "bg_color": "#DCE6F1", "bottom": 1}
+
+
+def _headed(heading: str) -> str:
+    """The format of a header cell that shows `heading` beside its text, which is still all that a program reads there."""
+    return f'"{heading} ("@")"'
+
+
+_FOOTER = "&L&F&CPage &P of &N&R&D"
+_LEFT_OUT = "&L&F\nNot all columns are printed. The workbook has them all.&CPage &P of &N&R&D"
+"""File, page and date; `&F`, `&P`, `&N` and `&D` are what Excel knows them by."""
 
 
 def _package(sheets: Sequence[Sheet], title: str) -> io.BytesIO:
@@ -96,32 +106,50 @@ def _package(sheets: Sequence[Sheet], title: str) -> io.BytesIO:
     workbook.set_properties({"title": re.sub(r"[\x00-\x1f\ufffe\uffff]", " ", encodable(title))})
     text = workbook.add_format({"num_format": _TEXT_FORMAT, "valign": "top"})
     sentence = workbook.add_format({"num_format": _TEXT_FORMAT, "valign": "top", "text_wrap": True})
-    header = workbook.add_format({"num_format": _TEXT_FORMAT, "bold": True, "bg_color": "#DCE6F1", "bottom": 1})
+    header = workbook.add_format(_HEADER)
     marked = workbook.add_format({"num_format": _TEXT_FORMAT, "valign": "top", "bg_color": "#FFD966"})
     link = workbook.add_format({"num_format": _TEXT_FORMAT, "valign": "top", "font_color": "#0563C1", "underline": 1})
     caption = workbook.add_format({"num_format": _TEXT_FORMAT, "valign": "bottom", "align": "center"})
-    for sheet in sheets:
+    for number, sheet in enumerate(sheets):
         last_row, last_column = len(sheet), max(len(sheet.headers) - 1, 0)
         worksheet = workbook.add_worksheet(sheet.name)
-        for position, style in enumerate((header, text, sentence, marked, link, caption)):
+        headed = [
+            workbook.add_format({**_HEADER, "num_format": _headed(heading), "text_wrap": True, "valign": "top"})
+            for heading in sheet.headings.values()
+        ]
+        for position, style in enumerate((header, text, sentence, marked, link, caption, *headed)):
             worksheet.write_blank(0, position, None, style)
         if sheet.pictures is not None:
             worksheet.insert_image(0, 0, "pattern.png", {"image_data": io.BytesIO(ONE_PIXEL)})
-        widths = sheet.widths if sheet.widths is not None else _widths(sheet)
+        widths = column_widths(sheet)
         for position, width in enumerate(widths):
-            style = sentence if position in sheet.sentences else caption if position == sheet.pictures else text
+            broken = position in sheet.sentences or position == sheet.link
+            style = sentence if broken else caption if position == sheet.pictures else text
             worksheet.set_column(position, position, width, style, {"hidden": position in sheet.hidden})
         worksheet.freeze_panes(1, 0)
         worksheet.autofilter(0, 0, last_row, last_column)
         used = xl_range(0, 0, last_row, last_column)
         worksheet.ignore_errors({"number_stored_as_text": used, "two_digit_text_year": used})
-        worksheet.set_landscape()
-        worksheet.repeat_rows(0)
-        shown = sum(width for position, width in enumerate(widths) if position not in sheet.hidden)
-        if shown <= _WIDEST_PAGE or not len(sheet):
-            worksheet.fit_to_pages(1, 0)
+        _set_up_print(worksheet, sheet, widths, is_first=number == 0)
     workbook.close()
     return content
+
+
+def _set_up_print(worksheet: Any, sheet: Sheet, widths: Sequence[float], *, is_first: bool) -> None:
+    """One page wide, the header on every page; a further sheet without rows costs no page."""
+    worksheet.set_landscape()
+    worksheet.set_margins(left=MARGIN_INCHES, right=MARGIN_INCHES, top=0.5, bottom=0.7)
+    worksheet.fit_to_pages(1, 0)
+    if not len(sheet) and not is_first:
+        worksheet.print_area(1, 0, 1, 0)
+        return
+    worksheet.repeat_rows(0)
+    layout = plan_print(sheet, widths)
+    first, last = layout.area or (0, max(len(sheet.headers) - 1, 0))
+    worksheet.print_area(0, first, len(sheet), last)  # else the last column's long texts count as further pages
+    if layout.repeated is not None:
+        worksheet.repeat_columns(*layout.repeated)
+    worksheet.set_footer(_LEFT_OUT if layout.leaves_out else _FOOTER)
 
 
 _NARROWEST, _WIDEST = 8.0, 42.0
@@ -129,16 +157,25 @@ _NARROWEST, _WIDEST = 8.0, 42.0
 _SAMPLE = 1_000
 
 
-def _widths(sheet: Sheet) -> list[float]:
-    """Wide enough for most of the values, and for the header beside its filter button."""
-    return [
-        SENTENCE_WIDTH
-        if position in sheet.sentences
-        else PICTURE_COLUMN_WIDTH
-        if position == sheet.pictures
-        else min(max(_usual_length(column) + 1.5, len(header) + 4.0, _NARROWEST), _WIDEST)
-        for position, (header, column) in enumerate(zip(sheet.headers, sheet.columns, strict=True))
-    ]
+def column_widths(sheet: Sheet) -> Sequence[float]:
+    """In characters, as the sheet says, or wide enough for most of the values and for the header beside its filter button."""
+    if sheet.widths is not None:
+        return sheet.widths
+    return [_width(sheet, position) for position in range(len(sheet.headers))]
+
+
+def _width(sheet: Sheet, position: int) -> float:
+    if position in sheet.sentences:
+        return SENTENCE_WIDTH
+    if position == sheet.pictures:
+        return PICTURE_COLUMN_WIDTH
+    usual = _usual_length(sheet.columns[position])
+    if position == sheet.link:
+        return max(link_width(usual), _WIDEST)
+    shown = len(sheet.headers[position])
+    if position in sheet.headings:
+        shown = max(len(sheet.headings[position]) + 1, shown + 3)  # broken into two lines
+    return min(max(usual + 1.5, shown + 4.0, _NARROWEST), _WIDEST)
 
 
 def _usual_length(column: pa.Array | pa.ChunkedArray) -> float:
@@ -159,13 +196,17 @@ class _Styles:
     marked: str
     link: str
     caption: str
+    headed: Sequence[str]
+    """Of the headers with a heading for people, in the order of the sheet's `headings`."""
 
 
 def _copy_with_rows(
     workbook: zipfile.ZipFile, part: str, around: str, sheet: Sheet, hyperlinks: "Hyperlinks | None"
 ) -> None:
     before, pattern_row, after = re.split("<sheetData>(.*)</sheetData>", around)
-    styles = _Styles(*re.findall(r'<c r="\w+" s="(\d+)"/>', pattern_row))
+    header, text, sentence, marked, link, caption, *headed = re.findall(r'<c r="\w+" s="(\d+)"/>', pattern_row)
+    styles = _Styles(header, text, sentence, marked, link, caption, headed)
+    widths = column_widths(sheet)
     used = xl_range(0, 0, len(sheet), max(len(sheet.headers) - 1, 0))
     before = re.sub(r'<dimension ref="[^"]*"/>', f'<dimension ref="{used}"/>', before)
     if hyperlinks:
@@ -175,10 +216,13 @@ def _copy_with_rows(
     with workbook.open(part, "w", force_zip64=_may_exceed_zip32(sheet)) as sink:
         sink.write(f"{before}<sheetData>".encode())
         width = range(len(sheet.headers))
-        sink.write(rows_xml(one_row(sheet.headers), 1, [styles.header for _ in width]))
+        style_of = dict(zip(sheet.headings, styles.headed, strict=True))
+        header_height = [f'" customHeight="1" ht="{_HEADED_HEIGHT}'] if sheet.headings else []
+        header_styles = [style_of.get(position, styles.header) for position in width]
+        sink.write(rows_xml(one_row(sheet.headers), 1, header_styles, heights=header_height))
         plain = [
             styles.sentence
-            if position in sheet.sentences
+            if position in sheet.sentences or position == sheet.link
             else styles.caption
             if position == sheet.pictures
             else styles.text
@@ -189,14 +233,17 @@ def _copy_with_rows(
             special = {position: (pa.array(mask[rows]), styles.marked) for position, mask in sheet.marked.items()}
             if hyperlinks:
                 special[hyperlinks.column] = hyperlinks.among(rows), styles.link
-            sink.write(rows_xml(columns, first + 2, plain, special, row_heights(columns, sheet)))
+            sink.write(rows_xml(columns, first + 2, plain, special, row_heights(columns, sheet, widths)))
         sink.write(f"</sheetData>{ahead}".encode())
         if hyperlinks:
             sink.write(hyperlinks.as_xml())
         sink.write(behind.encode())
 
 
-_ROW_XML, _CELL_XML = 24, 84
+_HEADED_HEIGHT = 30
+"""Points of a header row with headings for people: two lines."""
+
+_ROW_XML, _CELL_XML = 56, 84
 """Bytes of XML around a row's cells and around a cell's text, at most."""
 
 _HYPERLINK_XML = 80

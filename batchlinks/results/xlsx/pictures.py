@@ -11,12 +11,12 @@ from batchlinks.results.xlsx.sheet import MAX_PICTURES, Sheet
 _POINT, _PIXEL = 12_700, 9_525
 """In EMU, the unit of drawings."""
 
-_PICTURE = 72
-"""Points that a picture is wide and high: an inch."""
+_PICTURE = 82
+"""Points that a picture is wide and high: 29 mm, and still 21 mm where a page is printed at 8 points."""
 
 PICTURE_ROW_HEIGHT = _PICTURE + 20
 
-PICTURE_COLUMN_WIDTH = 15.0
+PICTURE_COLUMN_WIDTH = 17.0
 
 _PICTURE_LEFT, _PICTURE_TOP = 7 * _PIXEL, 2 * _POINT
 
@@ -32,7 +32,7 @@ _ANCHOR = (
     "<xdr:row>{row}</xdr:row><xdr:rowOff>{top}</xdr:rowOff></xdr:from>"
     "<xdr:to><xdr:col>{column}</xdr:col><xdr:colOff>{right}</xdr:colOff>"
     "<xdr:row>{row}</xdr:row><xdr:rowOff>{bottom}</xdr:rowOff></xdr:to>"
-    '<xdr:pic><xdr:nvPicPr><xdr:cNvPr id="{id}" name="Picture {number}" descr="{description}"/>'
+    '<xdr:pic><xdr:nvPicPr><xdr:cNvPr id="{id}" name="QR code {number}" descr="{description}"/>'
     '<xdr:cNvPicPr><a:picLocks noChangeAspect="1"/></xdr:cNvPicPr></xdr:nvPicPr>'
     '<xdr:blipFill><a:blip xmlns:r="{relation}" r:embed="rId{number}"/><a:stretch><a:fillRect/></a:stretch>'
     '</xdr:blipFill><xdr:spPr><a:xfrm><a:off x="0" y="0"/><a:ext cx="{size}" cy="{size}"/></a:xfrm>'
@@ -75,5 +75,5 @@ def _anchor(sheet: Sheet, number: int) -> str:
         id=number + 1,
         number=number,
         relation=RELATION_TYPE,
-        description=f"Picture in row {number + 1}",
+        description=f"QR code of the HealthEx link in row {number + 1}",
     )

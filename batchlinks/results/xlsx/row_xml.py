@@ -48,14 +48,15 @@ def rows_xml(
     return bytes_of(joined([*pieces, "</row>"]))
 
 
-def row_heights(columns: Sequence[pa.LargeStringArray], sheet: Sheet) -> list[Piece]:
-    """The height of each row, so that its sentences can be read whole: not every program works it out by itself."""
-    if not sheet.sentences and sheet.pictures is None:
+def row_heights(columns: Sequence[pa.LargeStringArray], sheet: Sheet, widths: Sequence[float]) -> list[Piece]:
+    """The height of each row, so that what is broken into lines can be read whole: not every program works it out."""
+    broken = {*sheet.sentences, *(() if sheet.link is None else (sheet.link,))}
+    if not broken and sheet.pictures is None:
         return []
     heights = np.full(len(columns[0]), _LINE_HEIGHT if sheet.pictures is None else PICTURE_ROW_HEIGHT)
-    for position in sheet.sentences:
+    for position in broken:
         lengths = pc.utf8_length(columns[position]).to_numpy(zero_copy_only=False)
-        heights = np.maximum(heights, np.ceil(lengths / SENTENCE_WIDTH).astype(np.int64) * _LINE_HEIGHT)
+        heights = np.maximum(heights, np.ceil(lengths / widths[position]).astype(np.int64) * _LINE_HEIGHT)
     return ['" customHeight="1" ht="', pc.cast(pa.array(np.minimum(heights, _MAX_ROW_HEIGHT)), TEXT)]
 
 

@@ -56,6 +56,18 @@ class Sheet:
     sentences: frozenset[int] = frozenset()
     """Positions of the columns that hold sentences: wide, and broken into lines, so that they can be read whole."""
 
+    link: int | None = None
+    """Position of the column of links, each of which is broken into lines."""
+
+    identity: Sequence[int] = ()
+    """Positions of the columns that say whose row it is, the most certain first (ID, then names): on every printed page."""
+
+    essential: Sequence[int] = ()
+    """Positions of the columns that are printed beside these where not all of them fit on a page."""
+
+    headings: Mapping[int, str] = field(default_factory=dict)
+    """Column position -> what a person reads above it, beside the header that programs go by."""
+
     hidden: frozenset[int] = frozenset()
     """Positions of the columns that only programs read: they are there, and take no room."""
 
