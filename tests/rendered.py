@@ -48,18 +48,19 @@ def texts_of(pdf: Path) -> list[str]:
 
 def codes_of(pdf: Path) -> list[list[Code]]:
     """The QR codes on each page, from its top down, read from its picture."""
-    drawn = ["pdftoppm", "-r", str(_DPI), "-gray", pdf]
+    drawn: list[str | Path] = ["pdftoppm", "-r", str(_DPI), "-gray", pdf]
     pictures = subprocess.run(drawn, check=True, capture_output=True, timeout=100).stdout
     found = []
     for page in _pictures(pictures):
-        codes = zxingcpp.read_barcodes(page, formats=zxingcpp.BarcodeFormat.QRCode)
+        codes = zxingcpp.read_barcodes(page, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
         found.append(sorted(map(_code, codes), key=lambda code: code.top_mm))
     return found
 
 
 def _pictures(stream: bytes) -> list[Image.Image]:
     """Of a run of PGM files, one after the other."""
-    pages, at = [], 0
+    pages: list[Image.Image] = []
+    at = 0
     while at < len(stream):
         header = re.compile(rb"P5\s+(\d+)\s+(\d+)\s+255\s").match(stream, at)
         assert header is not None
