@@ -49,6 +49,9 @@ class Do(Enum):
     CORRECT_THE_LIST = auto()
     """What a report cannot tell, the list can: correct the rows there."""
 
+    CORRECT_WITH_LIST = auto()
+    """An error report was handed in without the list that it came from, to which its corrections belong."""
+
     CHOOSE_ID_COLUMN = auto()
     """Nobody but the user can say which column is the patient ID; `example` is the likeliest, if one is."""
 
@@ -189,6 +192,10 @@ COMMAND = Door(
         Do.REFUSE_UNNAMED: "Use --strict-links to refuse such links.",
         Do.CHANGE_ENCODING: "Use --encoding to change that.",
         Do.CORRECT_THE_LIST: "Correct these rows in your list, and run the list again.",
+        Do.CORRECT_WITH_LIST: (
+            "Only its own rows get links. To get one links workbook with everybody, run the list itself and name this report "
+            "with --corrections."
+        ),
         Do.CHOOSE_ID_COLUMN: "Name it with --id-column{example}.",
         Do.CHOOSE_OTHER_COLUMN: ("Name another column with --id-column. If it is the right one, add --any-column."),
         Do.NAME_HEADER: (
@@ -232,6 +239,7 @@ WORKBOOK = Door(
         Do.REFUSE_UNNAMED: "",
         Do.CHANGE_ENCODING: "",
         Do.CORRECT_THE_LIST: "Correct these rows in your list.",
+        Do.CORRECT_WITH_LIST: "",
         Do.CHOOSE_ID_COLUMN: "Ask IT to name it.",
         Do.CHOOSE_OTHER_COLUMN: "Ask IT to name another one.",
         Do.NAME_HEADER: "Give each column a header, or ask IT.",

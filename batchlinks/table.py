@@ -1,5 +1,6 @@
 """A roster as it was read: text as a person sees it, and where each row stands in the file."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -44,6 +45,12 @@ class ListProfile:
     list_sha256: str = ""
     """Of the list's file, in hex."""
 
+    sheet: str = ""
+    """Of the list, where it is a workbook."""
+
+    corrections: int = 0
+    """How many of the list's cells had been corrected when it was screened."""
+
 
 @dataclass(frozen=True, slots=True)
 class EarlierVerdict:
@@ -62,6 +69,12 @@ class EarlierVerdict:
     """How many rows of the report were refused because of each other; 0 where it was this one alone."""
 
     profile: ListProfile = ListProfile()
+
+
+def most_common_profile(earlier: Mapping[int, EarlierVerdict]) -> ListProfile:
+    """What most rows of a report say of the list that they came from."""
+    told = Counter(verdict.profile for verdict in earlier.values() if verdict.profile != ListProfile())
+    return told.most_common(1)[0][0] if told else ListProfile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +134,9 @@ class Table:
 
     total_rows: tuple[int, ...] = ()
     """Positions of the rows that an Excel table declares to be its total row."""
+
+    typed: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    """Column -> the rows whose cell somebody typed since the list was made (corrections)."""
 
     other_table: tuple[int, ...] = ()
     """Positions of the rows that are not this table's: above its header, or under headers that name other columns."""

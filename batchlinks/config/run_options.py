@@ -22,6 +22,7 @@ class RunOptions(TypedDict, total=False):
     any_shape: bool
     exact_ids: bool
     exclude: str | Path | None
+    corrections: str | Path | None
     heed: Sequence[str]
     ignore: Sequence[str]
     output_dir: str | Path | None

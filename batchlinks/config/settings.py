@@ -122,6 +122,11 @@ class RunSettings:
         False, "IDs that differ only in upper and lower case, zeros, or separators are different people's."
     )
     exclude: Path | None = _option(None, "List of IDs never to be sent (opted out, deceased).", metavar="FILE")
+    corrections: Path | None = _option(
+        None,
+        "The error report of this list with its cells fixed: the whole list, corrected, gets its links.",
+        metavar="FILE",
+    )
     heed: tuple[str, ...] = _option(
         (),
         "Leave out the patients marked in this column, such as Deceased or Do Not Contact. Repeatable.",
@@ -325,7 +330,7 @@ def check_settings(settings: RunSettings) -> None:
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
             raise SettingsError(Setting(one), " and ", Setting(other), " contradict each other. Give one of them.")
-    for name in ("output_dir", "exclude", "ledger"):
+    for name in ("output_dir", "exclude", "corrections", "ledger"):
         if _ADDRESS.match(str(getattr(settings, name))):
             raise SettingsError(Setting(name), " takes a path of this computer. Only ROSTER may be an address.")
     if settings.no_ledger and settings.only_new:
@@ -479,7 +484,9 @@ _LARGEST_NUMBER = 10**18
 ROSTER_KEYS = frozenset({"name", "match", "ready", "max_error_share", "max_new", "expect_by"})
 """Of a `[[roster]]` table, besides the options of a run."""
 
-NOT_IN_TABLES = frozenset({"output_dir", "yes", "inbox", "outbox", "settle", "keep_days", "max_hours", "metrics"})
+NOT_IN_TABLES = frozenset(
+    {"output_dir", "corrections", "yes", "inbox", "outbox", "settle", "keep_days", "max_hours", "metrics"}
+)
 """Options that hold for the whole night, or not at night."""
 
 

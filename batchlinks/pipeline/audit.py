@@ -92,7 +92,7 @@ def note(
 def _add(folder: Path, user: str | None, what: Mapping[str, object]) -> None:
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "user": user or _user(),
+        "user": user or user_name(),
         "host": socket.gethostname(),
         "version": __version__,
         **what,
@@ -105,7 +105,8 @@ def _add(folder: Path, user: str | None, what: Mapping[str, object]) -> None:
         file.write(text.encode("utf-8", "backslashreplace"))  # a file's name need not be UTF-8
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Of this process's own user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

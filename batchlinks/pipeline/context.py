@@ -1,11 +1,12 @@
 """What a run is given besides its roster and its settings: where it happens, and who hears of it on the way."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchlinks.columns.cautions import Caution
 from batchlinks.config.settings import Config
+from batchlinks.corrections.cell_correction import CellCorrection
 from batchlinks.pipeline.report import Report
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.publish.result_files import PublishedFiles
@@ -46,6 +47,9 @@ class RunContext:
 
     owner: str | None = None
     """Whose results these are, where the roster's own place does not tell: see `results.publish.existing_set.Owner`."""
+
+    corrections: Sequence[CellCorrection] = field(default=(), repr=False)
+    """Cells of the list that were typed since, where its door takes them itself."""
 
     user: str | None = None
     """Who asked for it, for the audit log, where that is not this process's own user."""

@@ -18,6 +18,7 @@ from batchlinks.results.sheets import (
     OutputColumns,
     RefusedRow,
     choose_output_columns,
+    corrections_sheet,
     error_sheets,
     links_sheet,
     refused_rows,
@@ -79,7 +80,7 @@ def assign_links(
 def report_refusals(
     roster: Roster, screened: Screened, output: OutputColumns, settings: RunSettings
 ) -> tuple[Sequence[RefusedRow], Mapping[str, Sheet]]:
-    """The rows without a link, and the sheets `errors` and `duplicates`.
+    """The rows without a link, and the sheets `errors`, `duplicates` and, where there are any, `corrections`.
 
     These hold all columns but Social Security numbers, and those too where staff get them.
     """
@@ -87,7 +88,10 @@ def report_refusals(
     refused = refused_rows(roster.table, screened)
     kept = {*without_social_security(roster.table, roster.id_column), *output.kept}
     errors, duplicates = error_sheets(roster.table, roster.id_column, screened, refused, profile, kept=sorted(kept))
-    return refused, {"errors": errors, "duplicates": duplicates}
+    sheets = {"errors": errors, "duplicates": duplicates}
+    if roster.corrections:
+        sheets["corrections"] = corrections_sheet(roster.corrections)
+    return refused, sheets
 
 
 def count_rows(summary: Summary, table: Table, screened: Screened, *, linked: Mask) -> None:

@@ -13,10 +13,13 @@ from batchlinks.columns.id_column import IdColumn, IdColumnUndecided, choose_id_
 from batchlinks.config.id_pattern import IdPattern
 from batchlinks.config.secrets import RESULT_PASSWORD, read_result_password, read_secret
 from batchlinks.config.settings import RunSettings
+from batchlinks.corrections.cell_correction import CellCorrection, apply_corrections
+from batchlinks.corrections.corrections_file import read_corrections
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.logs import logger
-from batchlinks.next_steps import COMMAND, Advice
+from batchlinks.next_steps import COMMAND, Advice, Do
 from batchlinks.patients.identifier import read_id
+from batchlinks.pipeline.audit import user_name
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.results.publish.result_files import NO_FOLDER, ResultFiles
 from batchlinks.results.summary import Summary
@@ -79,6 +82,9 @@ class Roster:
     heeded: Sequence[Caution] = ()
     """Columns such as `Deceased`: the patients whom they mark are left out."""
 
+    corrections: Sequence[CellCorrection] = ()
+    """The cells of `table` that were corrected."""
+
     undecided: Sequence[Caution] = ()
     """Such columns about which nobody has decided; only of a check that leaves that open."""
 
@@ -99,6 +105,7 @@ def load_roster(
     )
     table = without_report_columns(read_roster(source, options))
     summary.roster, summary.roster_sha256 = table.name, table.sha256
+    table, corrections = _correct(table, settings, context, options.password)
     hooks.on_table(table)
     try:
         column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
@@ -111,7 +118,29 @@ def load_roster(
         rows=len(table),
         roster_sha256=table.sha256,
     )
-    return Roster(table, column, *_decide_on_cautions(table, settings, hooks))
+    heeded, undecided = _decide_on_cautions(table, settings, hooks)
+    return Roster(table, column, heeded=heeded, corrections=corrections, undecided=undecided)
+
+
+def _correct(
+    table: Table, settings: RunSettings, context: RunContext, password: str | None
+) -> tuple[Table, Sequence[CellCorrection]]:
+    """The list with its corrections, and these."""
+    found = list(context.corrections)
+    if settings.corrections is not None:
+        by = context.user or user_name()
+        found += read_corrections(settings.corrections, apply_corrections(table, found), by=by, password=password)
+    if found:
+        cells, rows = len(found), len({each.row for each in found})
+        logger().info(
+            f"{cells:,} cell{'' if cells == 1 else 's'} in {rows:,} row{'' if rows == 1 else 's'} corrected.",
+            cells=cells,
+        )
+    elif table.is_error_report:
+        logger().info(
+            f"{table.name} is an error report, handed in alone. {COMMAND.advise(Advice(Do.CORRECT_WITH_LIST))}"
+        )
+    return apply_corrections(table, found), found
 
 
 def _with_ragged_rows(question: IdColumnUndecided, table: Table) -> IdColumnUndecided:

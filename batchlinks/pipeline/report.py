@@ -28,7 +28,7 @@ class Report:
     """Where the files are."""
 
     sheets: Mapping[str, Sheet] = field(repr=False)
-    """`links` (of a run), `errors` and `duplicates`: what stands in the files."""
+    """`links` (of a run), `errors`, `duplicates`, and `corrections` where there are any: what stands in the files."""
 
     refused: Sequence[RefusedRow] = field(default=(), repr=False)
     """The rows without a link, in the order of the error report."""
@@ -44,7 +44,7 @@ class Report:
         """As the command would end: 0 where every patient has a link, 3 where some rows are in the error report, …"""
         return self.summary.exit_code
 
-    def frame(self, name: Literal["links", "errors", "duplicates"]) -> "pandas.DataFrame":
+    def frame(self, name: Literal["links", "errors", "duplicates", "corrections"]) -> "pandas.DataFrame":
         """One of the `sheets` as a DataFrame of text, for callers who go on in Python."""
         sheet = self.sheets[name]
         frame: pandas.DataFrame = pa.table(list(sheet.columns), names=list(sheet.headers)).to_pandas()

@@ -17,14 +17,15 @@ from batchlinks.columns.header_words import is_plain, key
 from batchlinks.columns.id_column import IdColumn, column_letters, display_names
 from batchlinks.columns.sensitive import social_security_columns
 from batchlinks.config.settings import RunSettings
+from batchlinks.corrections.cell_correction import CellCorrection
+from batchlinks.corrections.corrections_file import CORRECTION_COLUMNS, CORRECTIONS_SHEET
 from batchlinks.errors import SettingsError
 from batchlinks.next_steps import Setting
-from batchlinks.patients.identifier import read_id
 from batchlinks.patients.people import Difference, identity_columns
 from batchlinks.results.split import check_split_column
 from batchlinks.results.text_columns import batches
 from batchlinks.results.xlsx.sheet import Sheet
-from batchlinks.roster.error_report import DUPLICATE_COLUMNS, ERROR_COLUMNS, FIELD_COLUMN, screened_as
+from batchlinks.roster.error_report import DUPLICATE_COLUMNS, ERROR_COLUMNS, FIELD_COLUMN, screened_as, text_as_refused
 from batchlinks.row_codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE, Action, ErrorCode
 from batchlinks.screening.fixed_report import id_digest, is_kept
 from batchlinks.screening.result import Screened
@@ -377,24 +378,26 @@ def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[RefusedRow])
 
 
 def _still_refused(cells: pa.Array, kinds: npt.NDArray[np.int8]) -> pa.Array:
-    """The ID cells of refused rows, so that none passes when it is handed in again as it is.
-
-    A number that was refused for its format would, as plain text, look like an ID: it gets back what it was refused for.
-    """
+    """The ID cells of refused rows, so that none passes when it is handed in again as it is."""
     texts = cells.to_pylist()
     for row in np.flatnonzero(kinds > CellKind.NUMBER).tolist():
-        if read_id(texts[row])[1] is None:
-            texts[row] = _as_it_was_refused(texts[row], int(kinds[row]))
+        texts[row] = text_as_refused(texts[row], int(kinds[row]))
     return _texts(texts)
 
 
-def _as_it_was_refused(text: str, kind: int) -> str:
-    if kind == CellKind.FRACTION:
-        return f"{text}.0"
-    if kind == CellKind.SCIENTIFIC:
-        mantissa, _, exponent = f"{float(text):.14E}".partition("E")
-        return f"{mantissa.rstrip('0').rstrip('.')}E{exponent}"
-    return f"{text} (?)"
+def corrections_sheet(corrections: Sequence[CellCorrection]) -> Sheet:
+    """The sheet `Corrections`: a row for each corrected cell of the list, for whoever keeps the records.
+
+    What is no ID as it stands is written so that it does not become one when the report is handed in again.
+    """
+    columns = zip(
+        *(
+            (str(each.row), each.column, each.was, text_as_refused(each.now, each.kind), each.by)
+            for each in corrections
+        ),
+        strict=True,
+    )
+    return Sheet(CORRECTIONS_SHEET, CORRECTION_COLUMNS, [pa.array(column, pa.string()) for column in columns])
 
 
 def _misfit_fields(table: Table, positions: npt.NDArray[np.intp]) -> tuple[list[str], list[pa.Array]]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from batchlinks.columns.header_words import key
+from batchlinks.patients.identifier import read_id
 from batchlinks.row_codes import ErrorCode
-from batchlinks.table import EarlierVerdict, ListProfile, Table
+from batchlinks.table import CellKind, EarlierVerdict, ListProfile, Table
 
 ERROR_COLUMNS = ("error_row", "error_code", "error_action", "error_message", "error_cells", "screened_as")
 DUPLICATE_COLUMNS = ("error_row", "error_code", "error_action", "error_message", "kept_row")
@@ -83,6 +84,10 @@ def screened_as(profile: ListProfile, verdict: EarlierVerdict | None = None) -> 
         "shapes": profile.shapes,
         "list_sha256": profile.list_sha256,
     }
+    if profile.sheet:
+        told["sheet"] = profile.sheet
+    if profile.corrections:
+        told["corrections"] = profile.corrections
     if verdict is not None:
         told["id"] = verdict.id_digest
         if verdict.gaps:
@@ -90,6 +95,21 @@ def screened_as(profile: ListProfile, verdict: EarlierVerdict | None = None) -> 
         if verdict.group_size:
             told["of"] = verdict.group_size
     return json.dumps(told, separators=(",", ":"))
+
+
+def text_as_refused(text: str, kind: int) -> str:
+    """How a report writes an ID cell of this kind, so that it does not pass when it is handed in again as it is.
+
+    A number that was refused for its format would, as plain text, look like an ID: it gets back what it was refused for.
+    """
+    if kind <= CellKind.NUMBER or read_id(text)[1] is not None:
+        return text
+    if kind == CellKind.FRACTION:
+        return f"{text}.0"
+    if kind == CellKind.SCIENTIFIC:
+        mantissa, _, exponent = f"{float(text):.14E}".partition("E")
+        return f"{mantissa.rstrip('0').rstrip('.')}E{exponent}"
+    return f"{text} (?)"
 
 
 def _earlier(table: Table, keys: list[str]) -> dict[int, EarlierVerdict]:
@@ -126,10 +146,13 @@ def _verdict(code: ErrorCode | None, text: str) -> EarlierVerdict:
 def _profile(text: str) -> ListProfile:
     told = _json_of(text)
     usual, shapes, sha256 = told.get("usual_length"), told.get("shapes"), told.get("list_sha256")
+    sheet, corrections = told.get("sheet"), told.get("corrections")
     return ListProfile(
         usual if isinstance(usual, int) and not isinstance(usual, bool) and 0 < usual <= _LONGEST_ID else None,
         tuple(shape for shape in shapes if isinstance(shape, str)) if isinstance(shapes, list) else (),
         sha256 if isinstance(sha256, str) else "",
+        sheet if isinstance(sheet, str) else "",
+        corrections if isinstance(corrections, int) and corrections > 0 else 0,
     )
 
 

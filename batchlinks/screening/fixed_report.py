@@ -6,7 +6,8 @@ So the report tells what screening knew (`EarlierVerdict`), and what it says of 
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from batchlinks.patients.identifier import clean
 from batchlinks.patients.people import Difference
 from batchlinks.row_codes import Action, ErrorCode, WarningCode
 from batchlinks.screening.result import Screened
-from batchlinks.table import EarlierVerdict, ListProfile, Table
+from batchlinks.table import EarlierVerdict, ListProfile, Table, most_common_profile
 
 _JUDGED_ANEW = frozenset(
     {
@@ -45,20 +46,25 @@ def id_digest(*cells: str) -> str:
 def profile_of(table: Table, screened: Screened, *, any_length: bool) -> ListProfile:
     """How the IDs of this list usually look, for whoever fixes a part of it; of a report, what its own list was like."""
     if table.earlier:
-        return _most_common_profile(table.earlier)
+        return most_common_profile(table.earlier)
+    profile = ListProfile(
+        list_sha256=table.sha256,
+        sheet=table.sheet or "",
+        corrections=sum(int(mask.sum()) for mask in table.typed.values()),
+    )
     from batchlinks.screening.frames import series  # with pandas, which is imported while the roster is read
     from batchlinks.screening.id_shapes import COMPARED_FROM, shapes_of
     from batchlinks.screening.lengths import usual_length
 
     used = screened.codes == 0
     if np.count_nonzero(used) < COMPARED_FROM:
-        return ListProfile(list_sha256=table.sha256)
+        return profile
     shapes = shapes_of(series(screened.ids), used)
     kinds = sorted(shapes.names[shapes.kinds].tolist()) if shapes.are_telling else []
     lengths = dict(
         zip(shapes.lengths[shapes.all_digits].tolist(), shapes.rows[shapes.all_digits].tolist(), strict=True)
     )
-    return ListProfile(None if any_length else usual_length(lengths), tuple(kinds), table.sha256)
+    return replace(profile, usual_length=None if any_length else usual_length(lengths), shapes=tuple(kinds))
 
 
 def keep_earlier_verdicts(screened: Screened, table: Table, column: IdColumn, lifted: Collection[ErrorCode]) -> None:
@@ -68,7 +74,7 @@ def keep_earlier_verdicts(screened: Screened, table: Table, column: IdColumn, li
     """
     if not table.earlier:
         return
-    profile = _most_common_profile(table.earlier)
+    profile = most_common_profile(table.earlier)
     digests = _digests(table, column)
     present = Counter(_group(verdict) for verdict in table.earlier.values())
     doubtful = []
@@ -88,8 +94,11 @@ def keep_earlier_verdicts(screened: Screened, table: Table, column: IdColumn, li
 
 
 def corrected(table: Table, column: IdColumn) -> npt.NDArray[np.bool_]:
-    """Rows of a report whose ID was typed since: changed in a row that was to be fixed, or in a row that was added."""
+    """Rows whose ID was typed since the list was made: a correction of the list, or, in a report that is handed in alone,
+    changed in a row that was to be fixed or in a row that was added."""
     found = np.zeros(len(table), dtype=bool)
+    for part in column.parts:
+        found |= table.typed.get(part, found)
     if table.earlier:
         digests = _digests(table, column)
         for position, verdict in table.earlier.items():
@@ -139,11 +148,6 @@ def _hold_against(profile: ListProfile, screened: Screened, position: int, lifte
     known = not profile.shapes or lengths_vary or shape(identifier) in profile.shapes
     if not known and ErrorCode.ODD_SHAPE not in lifted:
         screened.refuse(position, ErrorCode.ODD_SHAPE)
-
-
-def _most_common_profile(earlier: Mapping[int, EarlierVerdict]) -> ListProfile:
-    told = Counter(verdict.profile for verdict in earlier.values() if verdict.profile != ListProfile())
-    return told.most_common(1)[0][0] if told else ListProfile()
 
 
 def _group(verdict: EarlierVerdict) -> tuple[ErrorCode | None, object]:

@@ -58,6 +58,7 @@ PAGE = Door(
         Do.REFUSE_UNNAMED: "",
         Do.CHANGE_ENCODING: "",
         Do.CORRECT_THE_LIST: "Correct these rows in your list, and upload the list again.",
+        Do.CORRECT_WITH_LIST: "Upload it on the page of the list that it came from, to get one links workbook with everybody.",
         Do.CHOOSE_ID_COLUMN: "Choose it.",
         Do.CHOOSE_OTHER_COLUMN: "Choose another column. If this one is right, ask IT to allow it.",
         Do.NAME_HEADER: (

@@ -20,8 +20,16 @@ SummaryKind = Literal["summary", "check"]
 
 
 SUFFIXES: Mapping[SummaryKind, tuple[str, ...]] = {
-    "summary": ("links.xlsx", "errors.xlsx", "links.csv", "errors.csv", "duplicates.csv", "files.csv"),
-    "check": ("check.xlsx", "check.csv", "check.duplicates.csv"),
+    "summary": (
+        "links.xlsx",
+        "errors.xlsx",
+        "links.csv",
+        "errors.csv",
+        "duplicates.csv",
+        "corrections.csv",
+        "files.csv",
+    ),
+    "check": ("check.xlsx", "check.csv", "check.duplicates.csv", "check.corrections.csv"),
 }
 """Of the files that a set may have, in any format."""
 

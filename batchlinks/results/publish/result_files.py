@@ -30,6 +30,9 @@ _PARTS_FOLDER, _QR_FOLDER = "links", "qr"
 _MANY_PICTURES = 1_000
 """From here on it takes so long that a person would wonder."""
 
+_REPORT_ROLES = ("errors", "duplicates", "corrections")
+"""The sheets of the error report, in their order."""
+
 _LIST = "files.csv"
 _LIST_HEADERS = ("file", "value", "rows")
 _NO_PARTS = [pa.array([], pa.string())] * len(_LIST_HEADERS)
@@ -41,8 +44,8 @@ class PublishedFiles:
 
     folder: Path
     paths: Mapping[str, Path]
-    """`links`, `errors`, `duplicates` (CSV only), `summary` -> path; `links` is a folder where the list was split, and
-    `files` the list of what is in it; `qr` is the folder of pictures."""
+    """`links`, `errors`, `duplicates` and `corrections` (CSV only), `summary` -> path; `links` is a folder where the list was
+    split, and `files` the list of what is in it; `qr` is the folder of pictures."""
 
     obstacle: str | None
     """Why the files could not have the name that they were to have; None where they have it."""
@@ -111,7 +114,8 @@ class ResultFiles:
     ) -> PublishedFiles:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 
-        `sheets`: `links` (not for a check), `errors` and `duplicates`. `split_values`: one for each row of `links`, where
+        `sheets`: `links` (not for a check), `errors`, `duplicates`, and `corrections` where there are any.
+        `split_values`: one for each row of `links`, where
         each value is to have a workbook of its own. What is too long for a workbook goes to CSV, and the log says so.
         Raises BatchlinksError when that fails.
         """
@@ -121,7 +125,7 @@ class ResultFiles:
             if links.pictures is not None and len(links) >= _MANY_PICTURES:
                 logger().info(f"Drawing {len(links):,} QR codes, which takes a while.")
             written = self._write_links(links) if split_values is None else self._write_parts(links, split_values)
-        written |= self._write_errors(sheets["errors"], sheets["duplicates"])
+        written |= self._write_errors([sheets[role] for role in _REPORT_ROLES if role in sheets])
         released = self._release.publish(summary.as_json())
         summary.outputs = dict(released.outputs)
         paths = {role: released.paths[suffix] for role, suffix in written.items()}
@@ -156,10 +160,11 @@ class ResultFiles:
         self._release.folder(_QR_FOLDER)
         return {"qr": _QR_FOLDER}
 
-    def _write_errors(self, errors: Sheet, duplicates: Sheet) -> dict[str, str]:
-        name, csv = ("check", "check.duplicates") if self._check else ("errors", "duplicates")
-        suffixes = self._write_sheets(name, (errors, duplicates), (name, csv))
-        return dict(zip(("errors", "duplicates"), suffixes, strict=False))
+    def _write_errors(self, sheets: Sequence[Sheet]) -> dict[str, str]:
+        name, before = ("check", "check.") if self._check else ("errors", "")
+        csv_names = [name, *(f"{before}{role}" for role in _REPORT_ROLES[1:])]
+        suffixes = self._write_sheets(name, sheets, csv_names[: len(sheets)])
+        return dict(zip(_REPORT_ROLES, suffixes, strict=False))
 
     def _write_sheets(
         self, name: str, sheets: Sequence[Sheet], csv_names: Sequence[str], *, pictures: str = ""

@@ -1,0 +1,1 @@
+"""Corrected cells of a list: where they come from, what they are, and the list with them."""
