@@ -21,14 +21,15 @@ from batchlinks.cluster.pool import WorkerPool
 from batchlinks.config.secrets import Credentials
 from batchlinks.healthex.api import Answer, Failed, HealthExApi, Throttled
 from batchlinks.healthex.endpoint import Endpoint
+from batchlinks.healthex.link_inquiry import request_links_through
 from batchlinks.healthex.outcomes import Outcome, RequestCounts, RequestPolicy
-from batchlinks.healthex.request_pool import interrupted, request_all_through
+from batchlinks.healthex.request_pool import interrupted, withhold_nobody
 from batchlinks.healthex.whose_link import AnswerJudge
 
 _T = TypeVar("_T")
 
 
-async def request_all(
+async def request_links(
     external_ids: Iterable[str],
     *,
     endpoint: Endpoint,
@@ -38,10 +39,11 @@ async def request_all(
     record: Callable[[Outcome], None],
     stopping: asyncio.Event,
     counts: RequestCounts,
+    withholds: Callable[[str], bool] = withhold_nobody,
     scheduler: str | None,
     workers: int | None,
 ) -> None:
-    """`healthex.request_pool.request_all`, with the calls made by workers: of the cluster at `scheduler`, or `workers` here.
+    """`healthex.link_inquiry.request_links`, with the calls made by workers: of the cluster at `scheduler`, or `workers` here.
 
     Raises what that raises; SettingsError, before any call, for a cluster that cannot be used; Unreachable where it
     is not there, has no worker, or its scheduler is lost.
@@ -53,7 +55,7 @@ async def request_all(
         client = await _run_unless_stopped(stopping, stack.enter_async_context(cluster))
         pool = await stack.enter_async_context(WorkerPool(client, endpoint, policy.timeout_s))
         await _run_unless_stopped(stopping, pool.gather(policy.patience_s))
-        await request_all_through(
+        await request_links_through(
             ClusterApi(pool, signing_in),
             external_ids,
             credentials=credentials,
@@ -62,6 +64,7 @@ async def request_all(
             record=record,
             stopping=stopping,
             counts=counts,
+            withholds=withholds,
         )
 
 

@@ -1,4 +1,4 @@
-"""One call to HealthEx: an external ID goes out, what came back is a value.
+"""One call to HealthEx: an external ID goes out, always in a body and never in an address; what came back is a value.
 
 This is the only module that knows the API's addresses, headers and statuses, and the only one that sees httpx's
 exceptions. What is not documented is not relied on: any 2xx may carry the link, bare or JSON-quoted.
@@ -6,6 +6,7 @@ exceptions. What is not documented is not relied on: any 2xx may carry the link,
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,12 @@ import httpx
 
 from batchlinks.config.secrets import could_be_token
 from batchlinks.errors import Refused, Unreachable
+from batchlinks.healthex.consents import (
+    PatientConsents,
+    consents_request,
+    read_consents,
+    says_unknown_patient,
+)
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.transport import (
     AiohttpTransport,
@@ -52,6 +59,13 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentsShown:
+    """What HealthEx shows of one patient's consents; nobody where it knows no such patient, or nothing of the patient."""
+
+    patients: tuple[PatientConsents, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A 4xx about this ID."""
 
@@ -73,7 +87,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class BadAnswer:
-    """A 2xx or 3xx without a link that can be used. Asked again, since a proxy's page may be gone the next time."""
+    """A 2xx or 3xx without what was asked for. Asked again, since a proxy's page may be gone the next time."""
 
     reason: str
 
@@ -97,16 +111,21 @@ class Lost:
     reason: str
 
 
-Answer = Issued | Repeated | Rejected | Unauthorized | Throttled | BadAnswer | Failed | Lost
+Answer = Issued | Repeated | ConsentsShown | Rejected | Unauthorized | Throttled | BadAnswer | Failed | Lost
 
 
 class HealthExApi:
-    """The two calls of the API. Holds connections: use it as an async context manager."""
+    """The calls of the API. Holds connections: use it as an async context manager.
 
-    def __init__(self, endpoint: Endpoint, *, timeout_s: float) -> None:
+    `keep_connections` False makes each call on a connection of its own.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, timeout_s: float, keep_connections: bool = True) -> None:
         self.endpoint = endpoint
-        self._transport = AiohttpTransport(endpoint.api_url, timeout_s=timeout_s)
+        self._transport = AiohttpTransport(endpoint.api_url, timeout_s=timeout_s, keep_connections=keep_connections)
+        self._keeps_connections = keep_connections
         self._link_url = httpx.URL(endpoint.link_url)
+        self._consents_url = httpx.URL(endpoint.consents_url)
         self._token = ""
         self._headers = httpx.Headers()
 
@@ -131,22 +150,45 @@ class HealthExApi:
         Raises Unreachable for what another try cannot heal: a proxy that wants credentials, a certificate that this
         computer does not trust.
         """
-        if token != self._token:
-            self._token, self._headers = token, _headers(token)
         body = json.dumps({"externalId": external_id}).encode()
+        response = await self._post(self._link_url, body, token)
+        if isinstance(response, Failed):
+            return response
+        if 200 <= response.status_code < 300:
+            return self._read_link(response, external_id)
+        return self._read_refusal(response)
+
+    async def ask_consents(self, external_id: str, token: str, consent_types: Sequence[str]) -> Answer:
+        """Ask what HealthEx shows of the consents of one external ID, of these kinds.
+
+        Such an answer names no external ID. Use an API that keeps no connection, so that none but the patient's own can
+        come. Raises Unreachable as `ask_link` does.
+        """
+        if self._keeps_connections:
+            raise ValueError("an answer that names nobody needs a connection of its own")
+        body = consents_request(external_id, self.endpoint.project_id, consent_types)
+        response = await self._post(self._consents_url, body, token)
+        if isinstance(response, Failed):
+            return response
+        if 200 <= response.status_code < 300:
+            return _read_consents(response)
+        if response.status_code in (400, 404) and _is_about_an_unknown_patient(response):
+            return ConsentsShown(())
+        return self._read_refusal(response)
+
+    async def _post(self, url: httpx.URL, body: bytes, token: str) -> httpx.Response | Failed:
+        if token != self._token:
+            self._token, self._headers = token, _headers(token, keep_connection=self._keeps_connections)
         # As a stream: with `content`, httpx would work out afresh the headers that the transport adds anyway.
-        request = httpx.Request("POST", self._link_url, headers=self._headers, stream=httpx.ByteStream(body))
+        request = httpx.Request("POST", url, headers=self._headers, stream=httpx.ByteStream(body))
         try:
             # Past httpx's client: cookies, redirects and hooks, which no call here uses, would double what a call costs.
-            response = await self._transport.handle_async_request(request)
+            return await self._transport.handle_async_request(request)
         except httpx.TransportError as error:
             return self._failure(error)
-        return self._read(response, external_id)
 
-    def _read(self, response: httpx.Response, external_id: str) -> Answer:
+    def _read_refusal(self, response: httpx.Response) -> Answer:
         status = response.status_code
-        if 200 <= status < 300:
-            return self._read_link(response, external_id)
         retry_after = seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))
         match status:
             case 429:
@@ -259,16 +301,37 @@ class HealthExApi:
         )
 
 
-def _headers(token: str) -> httpx.Headers:
-    return httpx.Headers(
-        {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/json",
-            "User-Agent": _USER_AGENT,
-        }
-    )
+def _headers(token: str, *, keep_connection: bool) -> httpx.Headers:
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/json",
+        "User-Agent": _USER_AGENT,
+    }
+    return httpx.Headers(headers if keep_connection else headers | {"Connection": "close"})
+
+
+def _read_consents(response: httpx.Response) -> ConsentsShown | BadAnswer:
+    if connection_of(response).brought_more:
+        return BadAnswer("more than one answer", _looks(response))
+    try:
+        body = body_of(response)
+    except UnreadableBody as error:
+        return BadAnswer(str(error), _looks(response))
+    patients = read_consents(body)
+    if patients is None:
+        web_page = body.lstrip()[:1] == b"<"
+        reason = "a web page instead of consents" if web_page else "an answer of another form than the documented one"
+        return BadAnswer(reason, _looks(response))
+    return ConsentsShown(patients)
+
+
+def _is_about_an_unknown_patient(response: httpx.Response) -> bool:
+    try:
+        return says_unknown_patient(body_of(response))
+    except UnreadableBody:
+        return False
 
 
 def _without_link(body: bytes) -> str:

@@ -98,6 +98,11 @@ class WatchedProtocol(ResponseHandler):
         last, self._last_link = self._last_link, (link, external_id)
         return last is not None and last[0] == link and last[1] != external_id
 
+    @property
+    def brought_more(self) -> bool:
+        """Whether more than one answer came to the last request: then nobody knows which of them is the right one."""
+        return has_surplus(self._arrived)
+
     def _is_answered(self) -> bool:
         if self._seen_whole != len(self._arrived):
             self._seen_whole = len(self._arrived) if is_one_answer(self._arrived) else 0
@@ -186,33 +191,44 @@ def is_one_answer(arrived: bytes) -> bool:
     Stricter than any parser: what is not plain HTTP/1.1 of a stated length or in chunks, or comes after an
     informational answer, is no.
     """
+    return _bytes_beyond(arrived) == 0
+
+
+def has_surplus(arrived: bytes) -> bool:
+    """Whether these bytes go on after the end of a whole answer, where that end is beyond doubt."""
+    beyond = _bytes_beyond(arrived)
+    return beyond is not None and beyond > 0
+
+
+def _bytes_beyond(arrived: bytes) -> int | None:
+    """Bytes after the end of the answer, negative where some are missing; None where its end is in doubt."""
     head, blank, body = arrived.partition(b"\r\n\r\n")
     # A parser may end a head at bare line feeds, and so earlier than here.
     if not blank or head[:9] != b"HTTP/1.1 " or head[9:10] == b"1" or head.count(b"\n") != head.count(b"\r\n"):
-        return False
+        return None
     framing = _FRAMING.findall(head)
     if head[9:12] in _BODILESS:
-        return not body
+        return len(body)
     if len(framing) != 1:
-        return False
+        return None
     is_length, value = framing[0]
     value = value.strip(b" \t")
     if is_length:
-        return value.isdigit() and len(value) < 10 and len(body) == int(value)
-    return value.lower() == b"chunked" and _is_one_chunked_body(body)
+        return len(body) - int(value) if value.isdigit() and len(value) < 10 else None
+    return _bytes_beyond_chunks(body) if value.lower() == b"chunked" else None
 
 
-def _is_one_chunked_body(body: bytes) -> bool:
-    """Whether the chunks end with the last byte. Trailers, which nobody asks for, are no end."""
+def _bytes_beyond_chunks(body: bytes) -> int | None:
+    """Bytes after the last chunk; None where there is none. Trailers, which nobody asks for, are no end."""
     at = 0
     while True:
         end = body.find(b"\r\n", at)
         size = _CHUNK_SIZE.fullmatch(body, at, end) if end >= 0 else None
         if size is None:
-            return False
+            return None
         length = int(size[1], 16)
         at = end + 2 + length + 2
         if body[at - 2 : at] != b"\r\n":
-            return False
+            return None
         if not length:
-            return at == len(body)
+            return len(body) - at

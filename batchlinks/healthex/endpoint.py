@@ -21,3 +21,8 @@ class Endpoint:
     @property
     def link_url(self) -> str:
         return f"{self.api_url}/v1/projects/{quote(self.project_id, safe='')}/link"
+
+    @property
+    def consents_url(self) -> str:
+        """The same for every project, which is named in the body."""
+        return f"{self.api_url}/v1/consents"

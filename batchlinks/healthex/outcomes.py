@@ -1,7 +1,8 @@
-"""What asking for links takes and brings, as plain values: how hard to try, what became of each ID, what it came to."""
+"""What asking HealthEx takes and brings, as plain values: how hard to try, what became of each ID, what it came to."""
 
 from dataclasses import dataclass, field
 
+from batchlinks.healthex.consents import PatientConsents
 from batchlinks.row_codes import ErrorCode
 
 
@@ -23,6 +24,25 @@ class NotLinked:
 
 
 Outcome = Linked | NotLinked
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """HealthEx shows these consents for this ID: none where it knows nothing of the patient."""
+
+    external_id: str = field(repr=False)
+    patients: tuple[PatientConsents, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """It is not known what HealthEx shows for this ID."""
+
+    external_id: str = field(repr=False)
+    reason: str
+
+
+ConsentOutcome = Answered | Unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,6 @@ class RequestCounts:
     """IDs sent at least once."""
 
     calls: int = 0
-    """Link calls, retries included."""
+    """Calls about IDs, retries included."""
 
     retries: int = 0

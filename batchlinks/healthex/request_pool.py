@@ -1,12 +1,14 @@
-"""External IDs -> their links: many calls at once, retried where that can heal, stopped where it cannot.
+"""External IDs -> what HealthEx says of each: many calls at once, retried where that can heal, stopped where it cannot.
 
 A fixed number of workers takes IDs from one iterator, so a million of them cost no more memory than a hundred. An
-ID and what became of it travel together as one value.
+ID and what became of it travel together as one value. What is asked, and what an answer to it comes to, is an `Inquiry`:
+`link_inquiry` asks for links, `consent_inquiry` who has consented.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import tenacity
 
@@ -15,8 +17,8 @@ from batchlinks.errors import Interrupted, Refused, Unreachable
 from batchlinks.healthex.api import (
     Answer,
     BadAnswer,
+    ConsentsShown,
     Failed,
-    HealthExApi,
     Issued,
     Lost,
     Rejected,
@@ -25,19 +27,14 @@ from batchlinks.healthex.api import (
     Unauthorized,
 )
 from batchlinks.healthex.concurrency_limiter import FIRST_PAUSE_S, FailureCount, Permit, RequestLimiter
-from batchlinks.healthex.endpoint import Endpoint
-from batchlinks.healthex.outcomes import Linked, NotLinked, Outcome, RequestCounts, RequestPolicy
+from batchlinks.healthex.outcomes import RequestCounts, RequestPolicy
 from batchlinks.healthex.tokens import Token, Tokens
-from batchlinks.healthex.whose_link import AnswerJudge, Refusal
+from batchlinks.healthex.whose_link import Refusal
 from batchlinks.next_steps import Advice, Do
-from batchlinks.row_codes import ErrorCode
 
 _REFUSALS_IN_A_ROW = 5
-_WITHOUT_A_LINK = 5
-"""IDs that got nothing but answers without a link, from which on it is not HealthEx that answers."""
-_UNNAMED_IN_A_ROW = 5
-_WRONG_IN_A_ROW = 5
-"""IDs in a row that never got a link of their own, after which HealthEx, or what is in between, mixes up its answers."""
+_NEVER_WANTED = 5
+"""IDs that got nothing but answers of another kind, from which on it is not HealthEx that answers."""
 _WORKERS = 16
 """At least so many IDs are at hand, whatever the calls in flight."""
 
@@ -46,79 +43,102 @@ _DRAIN_S = 5.0
 
 _ABOUT_THE_RUN = frozenset({403, 404})
 
+Wanted = Issued | ConsentsShown
+"""An answer that is what was asked for."""
 
-class LinkApi(Protocol):
-    """The two calls of the API, wherever they are made: `healthex.api.HealthExApi` makes them here."""
 
-    async def ask_link(self, external_id: str, token: str) -> Answer:
-        """Ask for the link of one external ID."""
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """No call was made any more: this patient is not to be contacted."""
+
+
+Settled = Wanted | Refusal | Rejected | BadAnswer | Failed | Withheld
+"""What the attempts for one ID end with."""
+
+_Outcome = TypeVar("_Outcome")
+_Outcome_co = TypeVar("_Outcome_co", covariant=True)
+
+
+class SignIn(Protocol):
+    """Where tokens come from: `healthex.api.HealthExApi` asks for them."""
 
     async def fetch_token(self, key: str, secret: str) -> str | Throttled | Failed:
         """A token for the key and secret."""
 
-    def distrust_connections(self) -> None:
-        """Make no further call on a connection that is open now: an answer came that was another patient's."""
+
+class Inquiry(Protocol[_Outcome_co]):
+    """What is asked about each ID, and what the answers come to."""
+
+    async def ask(self, external_id: str, token: str) -> Answer:
+        """One call."""
+
+    def judge(
+        self, external_id: str, answer: Issued | Repeated | ConsentsShown, failures: FailureCount, /
+    ) -> Wanted | Refusal:
+        """Whether an answer of the right kind is certain to be this ID's. One that is refused is not recorded."""
+
+    def note_refusal(self, external_id: str, refusal: Refusal) -> None:
+        """An attempt ended so. Raises Unreachable where it makes no sense to go on."""
+
+    def outcome(self, external_id: str, answer: Settled, failures: FailureCount) -> _Outcome_co:
+        """What is recorded of an ID whose attempts have ended."""
+
+    def check(self, answer: Settled, *, untried: bool) -> None:
+        """After an outcome was recorded. Raises Unreachable where it makes no sense to go on with IDs that are `untried`."""
+
+    def left_open(self) -> Iterable[_Outcome_co]:
+        """At the end: outcomes of IDs that were given up with the run."""
+
+    def all_refused(self, status: int) -> Refused:
+        """What ends the run where one ID after the other is refused in the same way."""
+
+    def never_answered(self, ids: int, looks: str) -> Unreachable:
+        """What ends the run where so many IDs got nothing but answers of another kind, the latest of which `looks` so."""
+
+
+def withhold_nobody(_external_id: str) -> bool:
+    """Every call may be made."""
+    return False
 
 
 async def request_all(
     external_ids: Iterable[str],
+    inquiry: Inquiry[_Outcome],
     *,
-    endpoint: Endpoint,
+    sign_in: SignIn,
     credentials: Credentials,
     policy: RequestPolicy,
-    judge: AnswerJudge,
-    record: Callable[[Outcome], None],
+    record: Callable[[_Outcome], None],
     stopping: asyncio.Event,
     counts: RequestCounts,
+    withholds: Callable[[str], bool] = withhold_nobody,
 ) -> None:
-    """Ask for a link for each ID, and hand what became of it to `record` as soon as it is known.
+    """Inquire about each ID, and hand what became of it to `record` as soon as it is known.
 
-    A link that `judge` refuses is asked for again, and never recorded. IDs that `record` never hears of were not
+    An answer that the inquiry refuses is asked for again, and never recorded. `withholds` is asked before each call whether it
+    must not be made, since somebody said no in the meantime. IDs that `record` never hears of were not
     settled: ask for them again in another run. Raises Refused, Unreachable or, when `stopping` was set, Interrupted;
     answers that were on their way then are still waited for and recorded.
     """
-    async with HealthExApi(endpoint, timeout_s=policy.timeout_s) as api:
-        await request_all_through(
-            api,
-            external_ids,
-            credentials=credentials,
-            policy=policy,
-            judge=judge,
-            record=record,
-            stopping=stopping,
-            counts=counts,
-        )
-
-
-async def request_all_through(
-    api: LinkApi,
-    external_ids: Iterable[str],
-    *,
-    credentials: Credentials,
-    policy: RequestPolicy,
-    judge: AnswerJudge,
-    record: Callable[[Outcome], None],
-    stopping: asyncio.Event,
-    counts: RequestCounts,
-) -> None:
-    """`request_all`, with the calls made by `api`."""
-    requests = _Requests(api, credentials, policy, judge, record, counts)
+    requests = _Requests(inquiry, sign_in, credentials, policy, record, counts, withholds)
     await requests.run(iter(external_ids), stopping)
 
 
-class _Requests:
+class _Requests(Generic[_Outcome]):
     def __init__(
         self,
-        api: LinkApi,
+        inquiry: Inquiry[_Outcome],
+        sign_in: SignIn,
         credentials: Credentials,
         policy: RequestPolicy,
-        judge: AnswerJudge,
-        record: Callable[[Outcome], None],
+        record: Callable[[_Outcome], None],
         counts: RequestCounts,
+        withholds: Callable[[str], bool],
     ) -> None:
-        self._api = api
+        self._withholds = withholds
+        self._inquiry = inquiry
+        self._sign_in = sign_in
         self._policy = policy
-        self._judge = judge
         self._record = record
         self._counts = counts
         self._credentials = credentials
@@ -126,12 +146,9 @@ class _Requests:
         self._patience_s = max(policy.patience_s, 2.0 / policy.rate if policy.rate else 0.0)
         self._limiter = RequestLimiter(concurrency=policy.concurrency, rate=policy.rate, patience_s=self._patience_s)
         self._tokens = Tokens(credentials, self._fetch_token)
-        self._rejections = _Rejections(project_verified=policy.project_verified)
-        self._never_a_link = 0
-        """IDs so far whose every attempt was answered, and never with a link."""
-        self._wrong_in_a_row = 0
-        """IDs that got other patients' links to the end, since the last link that was right."""
-        self._unnamed = _Unnamed()
+        self._rejections = _Rejections(inquiry, project_verified=policy.project_verified)
+        self._never_wanted = 0
+        """IDs so far whose every attempt was answered, and never with what was asked for."""
         self._reason: Exception | None = None
         self._taken = 0
         self._exhausted = False
@@ -160,8 +177,7 @@ class _Requests:
         reason = self._reason or self._rejections.all_about_the_run()
         if not isinstance(reason, Refused):
             self._flush(self._rejections.settle())
-        if self._unnamed.too_many:
-            self._flush(_mismatch(external_id, refusal) for external_id, refusal in self._unnamed.open())
+        self._flush(self._inquiry.left_open())
         if reason is not None:
             raise reason
 
@@ -196,38 +212,39 @@ class _Requests:
         answer = await self._ask(external_id, failures)
         if isinstance(answer, Failed | BadAnswer | Refusal):
             answer = await self._ask_again(external_id, failures, answer)
-        if failures.repeated and not isinstance(answer, Issued):
-            self._judge.shared |= failures.repeated
+        outcome = self._inquiry.outcome(external_id, answer, failures)
         match answer:
-            case Issued(link):
-                self._flush(self._rejections.settle(issued=True))
-                self._record(Linked(external_id, link))
             case Rejected(status):
-                rejected = NotLinked(external_id, ErrorCode.REJECTED_BY_HEALTHEX, {"status": status})
-                self._flush(self._rejections.add(status, rejected))
+                self._flush(self._rejections.add(status, outcome))
             case Refusal():
-                self._unnamed.close(external_id)
-                self._record(_mismatch(external_id, answer))
-                self._wrong_in_a_row += answer.ask_again
-                if self._wrong_in_a_row >= _WRONG_IN_A_ROW and self._untried:
-                    raise _names_others()
-            case BadAnswer(reason, looks):
-                self._record(NotLinked(external_id, ErrorCode.BAD_ANSWER, {"reason": reason}))
-                self._never_a_link += failures.bad_answers == failures.counted
-                if self._never_a_link >= _WITHOUT_A_LINK and not self._rejections.issued:
-                    raise _nobody_answers_with_links(self._never_a_link, looks)
-            case Failed(reason):
+                self._record(outcome)
+            case BadAnswer():
+                self._record(outcome)
+                self._count_never_wanted(answer, failures)
+            case Withheld():
+                self._taken -= not failures.first_call
                 self._limiter.record_given_up(failures)
-                gaps: dict[str, object] = {"reason": reason, "attempts": failures.counted}
-                self._record(NotLinked(external_id, ErrorCode.GAVE_UP, gaps))
+                self._record(outcome)
+            case Failed():
+                self._limiter.record_given_up(failures)
+                self._record(outcome)
+            case _:
+                self._flush(self._rejections.settle(succeeded=True))
+                self._record(outcome)
+        self._inquiry.check(answer, untried=self._untried)
+
+    def _count_never_wanted(self, answer: BadAnswer, failures: FailureCount) -> None:
+        self._never_wanted += failures.bad_answers == failures.counted
+        if self._never_wanted >= _NEVER_WANTED and not self._rejections.succeeded:
+            raise self._inquiry.never_answered(self._never_wanted, answer.looks)
 
     async def _ask_again(
         self, external_id: str, failures: FailureCount, first: Failed | BadAnswer | Refusal
-    ) -> "_Settled":
+    ) -> Settled:
         """Back off and ask again, until an answer is final or the ID's attempts are used up."""
-        answers: list[_Settled] = [first]
+        answers: list[Settled] = [first]
 
-        async def next_answer() -> _Settled:
+        async def next_answer() -> Settled:
             return answers.pop() if answers else await self._retry(external_id, failures)
 
         retrying = tenacity.AsyncRetrying(
@@ -248,11 +265,11 @@ class _Requests:
             raise _Stopped
         await asyncio.sleep(seconds)
 
-    async def _retry(self, external_id: str, failures: FailureCount) -> "_Settled":
+    async def _retry(self, external_id: str, failures: FailureCount) -> Settled:
         self._counts.retries += 1
         return await self._ask(external_id, failures)
 
-    async def _ask(self, external_id: str, failures: FailureCount) -> "_Settled":
+    async def _ask(self, external_id: str, failures: FailureCount) -> Settled:
         """One attempt: one call, and more only where the token had died or the server said to wait."""
         while self._reason is None:
             token = await self._tokens.current()
@@ -260,33 +277,27 @@ class _Requests:
             if token.refused:  # while this call waited for its turn
                 self._limiter.not_used()
                 continue
+            if self._withholds(external_id):
+                self._limiter.not_used()
+                return Withheld()
             if not failures.first_call:
                 failures.first_call = permit.number
                 self._counts.requested += 1
             answer = await self._call(external_id, token)
             match answer:
-                case Issued(link):
-                    refusal = self._judge.refusal(external_id, link)
-                    if refusal is not None:
-                        return self._refuse(external_id, refusal, permit, failures)
-                    self._unnamed.clear()
-                    self._wrong_in_a_row = 0
+                case Issued() | Repeated() | ConsentsShown():
+                    judged = self._inquiry.judge(external_id, answer, failures)
+                    if isinstance(judged, Refusal):
+                        return self._refuse(external_id, judged, permit, failures)
                     self._limiter.record_success(permit)
-                    return answer
-                case Repeated(link):
-                    refusal = self._judge.refusal(external_id, link, repeated=True)
-                    if refusal is not None:
-                        failures.repeated.add(link)
-                        return self._refuse(external_id, refusal, permit, failures)
-                    self._limiter.record_success(permit)
-                    return Issued(link)
+                    return judged
                 case Rejected():
-                    self._limiter.record_success(permit, widen=self._rejections.issued)
+                    self._limiter.record_success(permit, widen=self._rejections.succeeded)
                     return answer
                 case BadAnswer():
                     failures.counted += 1
                     failures.bad_answers += 1
-                    self._limiter.record_success(permit, widen=self._rejections.issued)
+                    self._limiter.record_success(permit, widen=self._rejections.succeeded)
                     return answer
                 case Failed():
                     self._last_failure = answer.reason
@@ -307,15 +318,10 @@ class _Requests:
         raise _Stopped
 
     def _refuse(self, external_id: str, refusal: Refusal, permit: Permit, failures: FailureCount) -> Refusal:
-        """The link is not certain to be this patient's. Raises Unreachable where none of them is any more."""
+        """The answer is not certain to be this patient's. Raises Unreachable where none of them is any more."""
         failures.counted += 1
-        self._limiter.record_success(permit, widen=self._rejections.issued)
-        if refusal.ask_again:
-            self._api.distrust_connections()
-        if refusal.breaks_custom:
-            self._unnamed.add(external_id, refusal)
-            if self._unnamed.too_many:
-                raise _names_nobody()
+        self._limiter.record_success(permit, widen=self._rejections.succeeded)
+        self._inquiry.note_refusal(external_id, refusal)
         return refusal
 
     async def _call(self, external_id: str, token: Token) -> Answer:
@@ -326,15 +332,15 @@ class _Requests:
         token.sent()
         answer: Answer | None = None
         try:
-            answer = await self._api.ask_link(external_id, token.text)
+            answer = await self._inquiry.ask(external_id, token.text)
         finally:
             self._calling.discard(task)
-            token.answered(accepted=isinstance(answer, Issued | Repeated | Rejected))
+            token.answered(accepted=isinstance(answer, Issued | Repeated | ConsentsShown | Rejected))
             if answer is None:
                 self._limiter.not_used()
         return answer
 
-    def _flush(self, outcomes: Iterable[NotLinked]) -> None:
+    def _flush(self, outcomes: Iterable[_Outcome]) -> None:
         for outcome in outcomes:
             self._record(outcome)
 
@@ -344,7 +350,7 @@ class _Requests:
         """Sign in, again and again while the server fails, for as long as the patience lasts."""
         retries = 0
         while True:
-            answer = await self._api.fetch_token(self._credentials.key, self._credentials.secret)
+            answer = await self._sign_in.fetch_token(self._credentials.key, self._credentials.secret)
             if isinstance(answer, str):
                 return answer
             retries += 1
@@ -397,9 +403,6 @@ def interrupted() -> Interrupted:
     return Interrupted("Interrupted. ", Advice(Do.GO_ON))
 
 
-_Settled = Issued | Refusal | Rejected | BadAnswer | Failed
-
-
 class _Stopped(Exception):
     """Leaves an ID alone, from wherever its worker is."""
 
@@ -411,96 +414,39 @@ async def _cancel(tasks: "Iterable[asyncio.Task[None]]") -> None:
     await asyncio.gather(*pending, return_exceptions=True)
 
 
-def _last_answer(state: tenacity.RetryCallState) -> _Settled:
+def _last_answer(state: tenacity.RetryCallState) -> Settled:
     assert state.outcome is not None  # noqa: S101 tenacity calls this after an attempt
-    answer: _Settled = state.outcome.result()
+    answer: Settled = state.outcome.result()
     return answer
 
 
-def _nobody_answers_with_links(ids: int, looks: str) -> Unreachable:
-    return Unreachable(
-        f"{ids} patients in a row got answers without a link, and nobody got one (the latest: {looks}). Something between this "
-        "computer and HealthEx may be answering in its place, such as a sign-in page. Ask IT to look at it, then run the same "
-        "command again."
-    )
-
-
-def _can_heal(answer: _Settled) -> bool:
+def _can_heal(answer: Settled) -> bool:
     return answer.ask_again if isinstance(answer, Refusal) else isinstance(answer, Failed | BadAnswer)
 
 
-def _mismatch(external_id: str, refusal: Refusal) -> NotLinked:
-    return NotLinked(external_id, ErrorCode.LINK_MISMATCH, {"reason": refusal.reason})
-
-
-class _Unnamed:
-    """Links that name nobody, one after the other, in a project whose links name their patients."""
-
-    def __init__(self) -> None:
-        self._refused: dict[str, Refusal | None] = {}
-        """By external ID; None once its outcome is recorded."""
-
-    @property
-    def too_many(self) -> bool:
-        return len(self._refused) >= _UNNAMED_IN_A_ROW
-
-    def add(self, external_id: str, refusal: Refusal) -> None:
-        self._refused[external_id] = refusal
-
-    def close(self, external_id: str) -> None:
-        """Its outcome is recorded."""
-        if external_id in self._refused:
-            self._refused[external_id] = None
-
-    def clear(self) -> None:
-        """A link is right."""
-        if self._refused:
-            self._refused.clear()
-
-    def open(self) -> list[tuple[str, Refusal]]:
-        """Those whose outcome is not recorded."""
-        return [(external_id, refusal) for external_id, refusal in self._refused.items() if refusal is not None]
-
-
-def _names_nobody() -> Unreachable:
-    return Unreachable(
-        f"HealthEx sent links that name no patient for {_UNNAMED_IN_A_ROW} patients in a row, although the links of this project "
-        "have named their patients so far. None of them was used, since nobody can tell whose they are. Run the same command "
-        "again later. If it stays so, IT asks HealthEx whether that is meant, and only then allows it: `batchlinks ledger "
-        "accept-unnamed`."
-    )
-
-
-def _names_others() -> Unreachable:
-    return Unreachable(
-        f"HealthEx sent other patients' links for {_WRONG_IN_A_ROW} patients in a row, at every try. None of them was used. "
-        "HealthEx, or something between it and this computer, may be mixing up its answers. Ask IT to look at it, then run the "
-        "same command again."
-    )
-
-
-class _Rejections:
+class _Rejections(Generic[_Outcome]):
     """4xx answers that may be about the run and not about their IDs: held back until that is clear."""
 
-    def __init__(self, *, project_verified: bool) -> None:
-        self.issued = False
+    def __init__(self, inquiry: Inquiry[_Outcome], *, project_verified: bool) -> None:
+        self._inquiry = inquiry
+        self.succeeded = False
         self._opening = not project_verified
-        """Neither a link nor two different refusals so far."""
-        self._streak: list[tuple[int, NotLinked]] = []
+        """Neither a success nor two different refusals so far."""
+        self._streak: list[tuple[int, _Outcome]] = []
 
-    def add(self, status: int, outcome: NotLinked) -> list[NotLinked]:
+    def add(self, status: int, outcome: _Outcome) -> list[_Outcome]:
         """Take one more; gives back those that are clear by now. Raises Refused when the run makes no sense."""
         self._streak.append((status, outcome))
         alike = len({status for status, _ in self._streak}) == 1
         if not (alike if self._opening else status in _ABOUT_THE_RUN):
             return self.settle()
         if len(self._streak) >= _REFUSALS_IN_A_ROW:
-            raise _project_refused(status)
+            raise self._inquiry.all_refused(status)
         return []
 
-    def settle(self, *, issued: bool = False) -> list[NotLinked]:
+    def settle(self, *, succeeded: bool = False) -> list[_Outcome]:
         """They were about their IDs after all."""
-        self.issued = self.issued or issued
+        self.succeeded = self.succeeded or succeeded
         self._opening = False
         outcomes = [outcome for _, outcome in self._streak]
         self._streak.clear()
@@ -510,12 +456,5 @@ class _Rejections:
         """At the end of a short run: was everything that was asked refused for the same reason?"""
         statuses = {status for status, _ in self._streak}
         if self._opening and statuses and statuses <= _ABOUT_THE_RUN:
-            return _project_refused(statuses.pop())
+            return self._inquiry.all_refused(statuses.pop())
         return None
-
-
-def _project_refused(status: int) -> Refused:
-    return Refused(
-        f"HealthEx refused one patient after the other in the same way (answer {status}). Check that the project ID is right, "
-        "that the project is active, and that the API key belongs to it."
-    )

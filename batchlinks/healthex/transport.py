@@ -57,10 +57,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Raises httpx's exceptions: ConnectError (CertificateNotTrusted among them) and ConnectTimeout when nobody was
     reached, ProxyError for a proxy in between (with `answer` and the status as its message where the proxy answered), ReadTimeout
     when no whole answer came in `timeout_s` seconds, RemoteProtocolError and ReadError for a broken one.
+    `keep_connections` False gives each request a connection of its own.
     """
 
-    def __init__(self, base_url: str, *, timeout_s: float) -> None:
+    def __init__(self, base_url: str, *, timeout_s: float, keep_connections: bool = True) -> None:
         self._timeout_s = timeout_s
+        self._keep_connections = keep_connections
         self._proxy = _proxy_for(base_url)
         self._session: aiohttp.ClientSession | None = None
         self._connector: WatchedConnector | None = None
@@ -103,7 +105,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         raise httpx.ReadError("something arrived that nobody had asked for", request=request)
 
     def _open_session(self) -> aiohttp.ClientSession:
-        self._connector = WatchedConnector(limit=0, ssl=self._tls, ttl_dns_cache=60)
+        self._connector = WatchedConnector(
+            limit=0, ssl=self._tls, ttl_dns_cache=60, force_close=not self._keep_connections
+        )
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             request_class=WatchedRequest,

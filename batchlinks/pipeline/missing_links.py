@@ -210,17 +210,17 @@ def _without(external_ids: Collection[str], links: pa.Table) -> pa.Table:
 
 
 def _choose_caller(settings: RunSettings) -> Callable[..., Coroutine[Any, Any, None]]:
-    """`request_all`, with the calls made here or by the workers of a cluster.
+    """`request_links`, with the calls made here or by the workers of a cluster.
 
     Imported here: the HTTP client takes a quarter of a second, and most nights every link is known.
     """
     if settings.cluster or settings.workers:
         from batchlinks.cluster import cluster_calls
 
-        return functools.partial(cluster_calls.request_all, scheduler=settings.cluster, workers=settings.workers)
-    from batchlinks.healthex.request_pool import request_all
+        return functools.partial(cluster_calls.request_links, scheduler=settings.cluster, workers=settings.workers)
+    from batchlinks.healthex.link_inquiry import request_links
 
-    return request_all
+    return request_links
 
 
 def _one_by_one(ids: pa.Array) -> Iterator[str]:

@@ -140,20 +140,57 @@ class SimulatorOptions:
     reject_status: int = _option(422, "answer to an ID that is refused", "HTTP status")
     every_status: int | None = _option(None, "answer to every link call that is well formed", "HTTP status")
 
+    # Who has consented, and how that is shown: as it was seen, where it was seen.
+    consenting: float = _option(0.0, "patients who have consented, as a share of all patients", "0 to 1")
+    declining: float = _option(0.0, "patients who have said no, as a share of all patients", "0 to 1")
+    expiring: float = _option(0.0, "patients whose consent has expired, as a share of all patients", "0 to 1")
+    undecided: float = _option(
+        0.0,
+        "patients who are known and have not decided, as a share of all patients; nobody knows the others",
+        "0 to 1",
+    )
+    consented_ids: frozenset[str] = _option(frozenset(), "external IDs that have consented", private=True)
+    declined_ids: frozenset[str] = _option(frozenset(), "external IDs that have said no", private=True)
+    expired_ids: frozenset[str] = _option(frozenset(), "external IDs whose consent has expired", private=True)
+    undecided_ids: frozenset[str] = _option(frozenset(), "external IDs that are known and undecided", private=True)
+    same_patient_ids: frozenset[str] = _option(
+        frozenset(), "external IDs that are all one patient to HealthEx", private=True
+    )
+    two_patients_ids: frozenset[str] = _option(
+        frozenset(), "external IDs that are two patients of one organization", private=True
+    )
+    organizations: int = _option(2, "organizations that have a record of each patient", "1 or 2")
+    unknown_patient: Literal["400", "404", "empty"] = _option(
+        "400", "answer about a patient whom nobody knows: a status with the words Patient not found, or an empty list"
+    )
+    consent_days: float | None = _option(365.0, "how long a consent holds; 0: it never expires", "days")
+    consent_lag_s: float = _option(30.0, "how long after a patient's decision it is shown", "seconds")
+    consents_status: int | None = _option(None, "answer to every well-formed call for consents", "HTTP status")
+
+    # What is said of a project. It was seen to be nothing.
+    study: Literal["empty", "full"] = _option(
+        "empty", "answer about a project: 200 without a body, or what is documented"
+    )
+    study_title: str = _option("Demo project", "title of every project")
+    study_status: Literal["DRAFT", "ACTIVE", "COMPLETED", "WITHDRAWN"] = _option("ACTIVE", "status of active projects")
+    study_paused: bool = _option(False, "active projects are paused")
+
     # Tokens.
     token_success_status: int = _option(201, "answer that carries a token", "HTTP status")
     token_expiration: bool = _option(True, "an answer with a token says when it expires, or not")
     token_lifetime_s: float = _option(86_400.0, "time until a token's exp", "seconds")
-    token_dies_after_calls: int | None = _option(None, "a token is refused after so many link calls", "calls")
+    token_dies_after_calls: int | None = _option(None, "a token is refused after so many calls about patients", "calls")
     token_dies_after_s: float | None = _option(None, "a token is refused after so long, whatever its exp", "seconds")
     revoke_tokens_at_call: int | None = _option(
-        None, "at this link call (1 is the first) all tokens issued so far are refused from then on", "calls"
+        None, "at this call about a patient (1 is the first) all tokens issued so far are refused from then on", "calls"
     )
     token_status: int | None = _option(None, "answer to every call for a token", "HTTP status")
     token_latency_ms: float = _option(0.0, "wait before every answer to a call for a token", "milliseconds")
 
     # The end.
-    die_after: int | None = _option(None, "link calls answered before it dies; 0: it is dead from the start", "calls")
+    die_after: int | None = _option(
+        None, "calls about patients answered before it dies; 0: it is dead from the start", "calls"
+    )
     die_by: Literal["refuse", "error", "hang"] = _option(
         "refuse", "what being dead is: connections are refused, every answer is 503, or nothing is answered"
     )
@@ -164,7 +201,7 @@ class SimulatorOptions:
                 raise SettingsError(f"{option.name} must be one of {', '.join(get_args(option.type))}.")
         for name in ("inactive_status", "success_status", "refusal_status", "reject_status"):
             _check_status(name, getattr(self, name))
-        for name in ("token_status", "every_status"):
+        for name in ("token_status", "every_status", "consents_status"):
             if getattr(self, name) is not None:
                 _check_status(name, getattr(self, name))
         for name in ("success_status", "token_success_status"):
@@ -181,6 +218,13 @@ class SimulatorOptions:
         for name in ("retry_after_share", "xid_spelled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} must be between 0 and 1.")
+        if not 1 <= self.organizations <= 2:
+            raise SettingsError("organizations must be 1 or 2.")
+        decided = [getattr(self, name) for name in ("consenting", "declining", "expiring", "undecided")]
+        if not all(0 <= share <= 1 for share in decided) or sum(decided) > 1 + 1e-9:
+            raise SettingsError(
+                "consenting, declining, expiring and undecided must be between 0 and 1, and so must their sum."
+            )
         if (self.listed_share or (self.nth_call and self.nth_fault == "listed")) and not self.listed_ids:
             raise SettingsError("listed_share and nth_fault listed need listed_ids.")
         shares = self.fault_shares()
@@ -208,7 +252,7 @@ class SimulatorOptions:
 
 _AT_LEAST_0 = (
     "latency_ms", "jitter_ms", "token_latency_ms", "retry_after_s", "token_dies_after_s", "swap_wait_s", "repeat_after_ms",
-    "late_s", "no_link_length", "die_after", "token_dies_after_calls",
+    "late_s", "no_link_length", "die_after", "token_dies_after_calls", "consent_days", "consent_lag_s",
 )  # fmt: skip
 _AT_LEAST_1 = ("burst", "in_flight_limit", "revoke_tokens_at_call", "bomb_mb", "nth_call")
 

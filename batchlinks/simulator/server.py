@@ -14,6 +14,7 @@ from aiohttp import web
 
 from batchlinks.errors import SettingsError
 from batchlinks.simulator.behavior import SimulatorOptions
+from batchlinks.simulator.consent_book import Decision
 from batchlinks.simulator.faults import ScriptItem, carries_link, parse_step
 from batchlinks.simulator.service import Call, Service
 
@@ -146,7 +147,11 @@ class RunningSimulator:
 
     def requests_for(self, external_id: str) -> int:
         """How many link calls came for this ID, whatever was answered; needs `record`."""
-        return sum(call.external_id == external_id for call in self.calls)
+        return sum(call.external_id == external_id and not call.asks_consents for call in self.calls)
+
+    def consent_requests_for(self, external_id: str) -> int:
+        """The same for calls for consents."""
+        return sum(call.external_id == external_id and call.asks_consents for call in self.calls)
 
     @property
     def links(self) -> dict[str, str]:
@@ -156,6 +161,14 @@ class RunningSimulator:
     @property
     def link_calls(self) -> int:
         return self._service.link_calls
+
+    @property
+    def consent_calls(self) -> int:
+        return self._service.consent_calls
+
+    @property
+    def study_calls(self) -> int:
+        return self._service.study_calls
 
     @property
     def token_calls(self) -> int:
@@ -188,6 +201,28 @@ class RunningSimulator:
         written; raises its `SettingsError`. A former script of the ID is forgotten.
         """
         self._service.scripts[external_id] = deque(parse_step(item) for item in items)
+
+    def script_consents(self, external_id: str, items: Iterable[ScriptItem]) -> None:
+        """The same for the next well-formed calls for the consents of this ID; "ok" is what the options say of it.
+
+        Raises `SettingsError`.
+        """
+        steps = deque(parse_step(item) for item in items)
+        if any(carries_link(step) for step in steps):
+            raise SettingsError("A call for consents cannot be answered with a link.")
+        self._service.consent_scripts[external_id] = steps
+
+    def decide(self, external_id: str, decision: str, *, project: str | None = None) -> None:
+        """This patient decides now, in the first project unless one is named: `consented`, `declined`, `expired`, `undecided`.
+
+        `consent_lag_s` later it is shown.
+        """
+        chosen = Decision(decision)
+
+        async def decide() -> None:
+            self._service.book.decide(project or self.options.projects[0], external_id, chosen)
+
+        self._on_loop(decide())
 
     def script_token(self, items: Iterable[ScriptItem]) -> None:
         """The same for the next well-formed calls for a token; "ok" is a token. Raises `SettingsError`."""

@@ -2,8 +2,9 @@
 
 Everything that the public documentation of HealthEx asks for is demanded to the letter; what it leaves open
 is an option. A call is judged in this order: path (404), method (405), size (413), token (401), Accept (406),
-Content-Type (415), project (404, or `inactive_status`), body (400). Only a call that stands up to all this
-meets the script of its ID, the limits and the faults.
+Content-Type (415), project (404, or `inactive_status`), body (400); in a call for consents the project is part of the body.
+Only a call that stands up to all this meets the script of its ID, the limits and the faults. What a project is like is asked
+for with GET, without an ID.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from aiohttp import hdrs, web
 from batchlinks.config.id_pattern import IdPattern
 from batchlinks.simulator import http_answers
 from batchlinks.simulator.behavior import SimulatorOptions
+from batchlinks.simulator.consent_book import ConsentBook, ConsentQuery, read_query
 from batchlinks.simulator.faults import (
     HONEST,
     Answer,
@@ -33,6 +35,7 @@ from batchlinks.simulator.faults import (
     Status,
     Step,
     TokenBucket,
+    carries_link,
     draw,
     retry_after,
     step_of,
@@ -42,11 +45,13 @@ from batchlinks.simulator.link_maker import LinkMaker
 from batchlinks.simulator.token_issuer import IssuedToken, TokenIssuer
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path, not a password
+CONSENTS_PATH = "/v1/consents"
 MAX_BODY = 16 * 1024
 IN_FLIGHT_WAIT_S = 1.0
 """What a call over `in_flight_limit` is told to wait: nobody can know when another one ends."""
 
 _LINK_PATH = re.compile(r"/v1/projects/(?P<project>[^/?#]+)/link")
+_STUDY_PATH = re.compile(r"/v1/studies/(?P<project>[^/?#]+)")
 _BEARER = "Bearer "
 _WWW_AUTHENTICATE = {"WWW-Authenticate": "Bearer"}
 
@@ -60,7 +65,7 @@ class Call:
 
     path: str
     external_id: str | None
-    """None where the body is not that of a link call."""
+    """None where the body is not that of a call about a patient."""
 
     status: int | None
     """None while there is no answer, and where there never was one."""
@@ -69,8 +74,13 @@ class Call:
     """Which token came with it, from 1 in the order of issue; None for none, or one not signed here."""
 
     attempt: int
-    """Which answer for this ID it is, from 1; 0 without an ID. A call refused for its token or for the pace
+    """Which answer of this kind for this ID it is, from 1; 0 without an ID. A call refused for its token or for the pace
     does not count, so that faults do not depend on how fast the calls came."""
+
+    @property
+    def asks_consents(self) -> bool:
+        """Whether it asks for consents, and not for a link or a token."""
+        return self.path == CONSENTS_PATH
 
 
 class _CallRejected(Exception):
@@ -84,13 +94,24 @@ class _CallRejected(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _LinkCall:
-    """What a call to the path of a link brought, right or wrong."""
+class _PatientCall:
+    """What a call for a link or for consents brought, right or wrong."""
 
     request: web.BaseRequest
     project: str
+    """"" where a call for consents names none."""
+
     external_id: str | None
     token: IssuedToken | None
+    properties: dict[str, object] | None = None
+    """The body of a call for consents."""
+
+    asks_consents: bool = False
+
+    @property
+    def counted_as(self) -> tuple[str, str]:
+        """Under what its attempts are counted: those for a link and those for consents apart."""
+        return f"{self.project} {CONSENTS_PATH if self.asks_consents else ''}", self.external_id or ""
 
 
 class Service:
@@ -105,21 +126,25 @@ class Service:
         self._to_swap: tuple[str, asyncio.Future[str]] | None = None
         """Of the first of two calls that get each other's link: its ID, and where it waits for the other's."""
         self._performed = 0
-        """Link calls so far that met the faults."""
+        """Calls about patients so far that met the faults."""
         self.tokens = TokenIssuer(options.api_secret, clock)
         self.scripts: dict[str, deque[Step]] = {}
+        self.consent_scripts: dict[str, deque[Step]] = {}
         self.token_script: deque[Step] = deque()
         self.calls: list[Call] = []
         self.links: dict[str, str] = {}
         self.statuses: Counter[int] = Counter()
         self.link_calls = 0
+        self.consent_calls = 0
         self.token_calls = 0
+        self.study_calls = 0
         self.refused = 0
         self.in_flight = 0
         self.max_in_flight = 0
         self.defects: list[Exception] = []
         self.stopping = asyncio.Event()
         self.on_death: Callable[[], None] = lambda: None
+        self.book = ConsentBook(options, clock)
         self._take(options)
         self._bucket = self._new_bucket()
 
@@ -136,6 +161,7 @@ class Service:
         self._maker = LinkMaker(options)
         self._counts_attempts = self._record or self._plan.depends_on_attempt
         self._rejects = None if options.reject_pattern is None else IdPattern(options.reject_pattern, "reject_pattern")
+        self.book.change(options)
         self._is_active = dict.fromkeys(options.inactive_projects, False) | dict.fromkeys(options.projects, True)
         type_of_format = JSON if options.body_format == "json" else "text/html"
         self._link_type = options.content_type or type_of_format
@@ -145,8 +171,13 @@ class Service:
         return None if rate is None else TokenBucket(rate, self.options.burst, self._clock())
 
     @property
+    def patient_calls(self) -> int:
+        """Calls so far for a link or for consents."""
+        return self.link_calls + self.consent_calls
+
+    @property
     def is_dead(self) -> bool:
-        return self.options.die_after is not None and self.link_calls >= self.options.die_after
+        return self.options.die_after is not None and self.patient_calls >= self.options.die_after
 
     @property
     def refuses_connections(self) -> bool:
@@ -168,10 +199,7 @@ class Service:
         except web.HTTPRequestEntityTooLarge:
             return problem(413, "The body is too large.")
         path = request.raw_path
-        link_path = _LINK_PATH.fullmatch(path)
-        asked = None
-        if link_path is not None:
-            asked = _LinkCall(request, unquote(link_path["project"]), _external_id(body), self._token_of(request))
+        asked = self._patient_call(request, path, body)
         record = self._new_record(path, asked) if self._record else None
         try:
             reply = await self._reply(request, path, body, asked)
@@ -183,23 +211,47 @@ class Service:
                 record.status = reply.status
         return reply
 
-    def _new_record(self, path: str, asked: _LinkCall | None) -> Call:
+    def _patient_call(self, request: web.BaseRequest, path: str, body: bytes) -> _PatientCall | None:
+        """None for a call that is about no patient."""
+        link_path = _LINK_PATH.fullmatch(path)
+        if link_path is not None:
+            return _PatientCall(request, unquote(link_path["project"]), _external_id(body), self._token_of(request))
+        if path != CONSENTS_PATH:
+            return None
+        properties = _properties(body) or {}
+        project, external_id = properties.get("studyId"), properties.get("externalId")
+        return _PatientCall(
+            request,
+            project if isinstance(project, str) else "",
+            external_id if isinstance(external_id, str) and external_id.strip() else None,
+            self._token_of(request),
+            properties,
+            asks_consents=True,
+        )
+
+    def _new_record(self, path: str, asked: _PatientCall | None) -> Call:
         call = Call(self._clock() - self._started_at, path, None, None, None, 0)
         if asked is not None:
             call.token_generation = None if asked.token is None else asked.token.generation
             if asked.external_id is not None:
                 call.external_id = asked.external_id
-                call.attempt = self._attempts[asked.project, asked.external_id] + 1
+                call.attempt = self._attempts[asked.counted_as] + 1
         self.calls.append(call)
         return call
 
-    async def _reply(self, request: web.BaseRequest, path: str, body: bytes, asked: _LinkCall | None) -> web.Response:
+    async def _reply(
+        self, request: web.BaseRequest, path: str, body: bytes, asked: _PatientCall | None
+    ) -> web.Response:
         if self.is_dead:
             return await self._reply_when_dead()
-        if asked is None and path != TOKEN_PATH:
+        study = _STUDY_PATH.fullmatch(path)
+        if asked is None and study is None and path != TOKEN_PATH:
             raise _CallRejected(404, "There is nothing at this path.")
-        if request.method != hdrs.METH_POST:
-            raise _CallRejected(405, "Only POST is understood here.", {"Allow": "POST"})
+        method = hdrs.METH_GET if study else hdrs.METH_POST
+        if request.method != method:
+            raise _CallRejected(405, f"Only {method} is understood here.", {"Allow": method})
+        if study is not None:
+            return self._reply_to_study_call(request, unquote(study["project"]))
         if len(body) > MAX_BODY:
             raise _CallRejected(413, "The body is too large.")
         if asked is None:
@@ -207,9 +259,30 @@ class Service:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
-            return await self._reply_to_link_call(asked)
+            return await self._reply_to_patient_call(asked)
         finally:
             self.in_flight -= 1
+
+    def _reply_to_study_call(self, request: web.BaseRequest, project: str) -> web.Response:
+        options = self.options
+        self.study_calls += 1
+        self._check_token(self._token_of(request))
+        is_active = self._is_active.get(project)
+        if is_active is None:
+            raise _CallRejected(404, "There is no such project.")
+        if options.study == "empty":
+            return answer(200, "")
+        return answer(
+            200,
+            json.dumps(
+                {
+                    "id": project,
+                    "title": options.study_title,
+                    "status": options.study_status if is_active else "COMPLETED",
+                    "paused": options.study_paused and is_active,
+                }
+            ),
+        )
 
     async def _reply_when_dead(self) -> web.Response:
         match self.options.die_by:
@@ -246,25 +319,45 @@ class Service:
             content["expiration"] = int(time.time() + options.token_lifetime_s)
         return answer(status, json.dumps(content))
 
-    async def _reply_to_link_call(self, asked: _LinkCall) -> web.Response:
-        self.link_calls += 1
+    async def _reply_to_patient_call(self, asked: _PatientCall) -> web.Response:
+        if asked.asks_consents:
+            self.consent_calls += 1
+        else:
+            self.link_calls += 1
         if self.is_dead:
             self.on_death()
-        if self.link_calls == self.options.revoke_tokens_at_call:
+        if self.patient_calls == self.options.revoke_tokens_at_call:
             self.tokens.revoke_all()
-        external_id = self._check_link_call(asked)
-        script = self.scripts.get(external_id)
+        query = self._check_consent_call(asked) if asked.asks_consents else None
+        external_id = self._check_link_call(asked) if query is None else query.external_id
+        script = (self.scripts if query is None else self.consent_scripts).get(external_id)
         if script:
-            attempt = self._next_attempt(asked.project, external_id)
-            return await self._answer_link(asked.project, external_id, attempt, script.popleft())
+            attempt = self._next_attempt(asked)
+            return await self._answer_patient(asked.project, external_id, query, attempt, script.popleft())
         refusal = self._refusal()
         if refusal is not None:
             return refusal
-        attempt = self._next_attempt(asked.project, external_id)
-        step, wait_s = self._step(external_id, attempt)
+        attempt = self._next_attempt(asked)
+        step, wait_s = self._step(external_id, attempt, asks_consents=query is not None)
         if wait_s:
             await asyncio.sleep(wait_s)
-        return await self._answer_link(asked.project, external_id, attempt, step)
+        return await self._answer_patient(asked.project, external_id, query, attempt, step)
+
+    async def _answer_patient(
+        self, project: str, external_id: str, query: ConsentQuery | None, attempt: int, step: Step
+    ) -> web.Response:
+        if query is None:
+            return await self._answer_link(project, external_id, attempt, step)
+        # What is wrong with a link says nothing of consents.
+        return await self._perform(HONEST if carries_link(step) else step, partial(self._consents_answer, query))
+
+    def _consents_answer(self, query: ConsentQuery, _step: Answer) -> web.Response:
+        entries = self.book.answer(query)
+        if entries is None:
+            if self.options.unknown_patient != "empty":
+                return answer(int(self.options.unknown_patient), "Patient not found", http_answers.TEXT)
+            entries = []
+        return answer(200, json.dumps(entries))
 
     async def _answer_link(self, project: str, external_id: str, attempt: int, step: Step) -> web.Response:
         if step is HONEST:
@@ -290,22 +383,37 @@ class Service:
             if self._to_swap is mine:
                 self._to_swap = None
 
-    def _check_link_call(self, asked: _LinkCall) -> str:
-        """The external ID of a call that is as the documentation says."""
+    def _check_token(self, token: IssuedToken | None) -> None:
         options = self.options
-        if asked.token is None or not self.tokens.is_good(
-            asked.token, max_calls=options.token_dies_after_calls, max_age_s=options.token_dies_after_s
+        if token is None or not self.tokens.is_good(
+            token, max_calls=options.token_dies_after_calls, max_age_s=options.token_dies_after_s
         ):
             raise _CallRejected(401, "The token is missing, malformed, invalid or expired.", _WWW_AUTHENTICATE)
-        asked.token.calls += 1
+
+    def _check_head(self, asked: _PatientCall) -> None:
+        self._check_token(asked.token)
+        if asked.token is not None:
+            asked.token.calls += 1
         if asked.request.headers.get(hdrs.ACCEPT) != JSON:
             raise _CallRejected(406, f"Accept must be {JSON}.")
         _check_content_type(asked.request)
+
+    def _check_consent_call(self, asked: _PatientCall) -> ConsentQuery:
+        """The question of a call that is as the documentation says."""
+        self._check_head(asked)
+        query = read_query(asked.properties, self._is_active)
+        if isinstance(query, str):
+            raise _CallRejected(400, query)
+        return query
+
+    def _check_link_call(self, asked: _PatientCall) -> str:
+        """The external ID of a call that is as the documentation says."""
+        self._check_head(asked)
         is_active = self._is_active.get(asked.project)
         if is_active is None:
             raise _CallRejected(404, "There is no such project.")
         if not is_active:
-            raise _CallRejected(options.inactive_status, "The project is not active.")
+            raise _CallRejected(self.options.inactive_status, "The project is not active.")
         if asked.external_id is None:
             raise _CallRejected(
                 400, "The body is not a JSON object with externalId, a text that is not empty, and no more."
@@ -330,23 +438,26 @@ class Service:
         headers = retry_after(options.retry_after, wait_s, time.time()) if says_when else {}
         return problem(options.refusal_status, "Too many calls.", headers)
 
-    def _step(self, external_id: str, attempt: int) -> tuple[Step, float]:
+    def _step(self, external_id: str, attempt: int, *, asks_consents: bool) -> tuple[Step, float]:
         options = self.options
         step, wait_s = self._plan.step(external_id, attempt)
         self._performed += 1
         if options.nth_call is not None and self._performed % options.nth_call == 0:
             step = step_of(Fault(options.nth_fault))
-        if options.every_status is not None:
+        if asks_consents:
+            if options.consents_status is not None:
+                step = Status(options.consents_status)
+        elif options.every_status is not None:
             step = Status(options.every_status)
         elif external_id in options.reject_ids or (self._rejects and self._rejects.fits(external_id)):
             step = Status(options.reject_status)
         return step, wait_s
 
-    def _next_attempt(self, project: str, external_id: str) -> int:
+    def _next_attempt(self, asked: _PatientCall) -> int:
         if not self._counts_attempts:
             return 1
-        self._attempts[project, external_id] += 1
-        return self._attempts[project, external_id]
+        self._attempts[asked.counted_as] += 1
+        return self._attempts[asked.counted_as]
 
     async def _perform(self, step: Step, make: Callable[[Answer], web.Response]) -> web.Response:
         """Does what the step says; `make` makes the answers that hold a link or a token, right or wrong."""
