@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and kill -9 at a real process: what was answered is kept, and the same command goes on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -28,10 +29,11 @@ def roster_of(folder: Path, count: int) -> Path:
 
 
 @contextmanager
-def running(roster: Path, *more: str) -> "Iterator[subprocess.Popen[str]]":
+def running(roster: Path, *more: str, stdin: int | None = None) -> "Iterator[subprocess.Popen[str]]":
     """The command in a process, and a group of processes, of its own, as in a terminal."""
     process = subprocess.Popen(
         [sys.executable, "-m", "batchlinks", "run", str(roster), *more],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -122,18 +124,49 @@ def test_an_interruption_while_everybody_waits_ends_the_run_at_once(
 def test_an_interruption_before_the_first_call_says_that_nothing_was_asked(
     healthex: RunningSimulator, tmp_path: Path
 ) -> None:
-    os.mkfifo(tmp_path / "patients.csv")  # a roster that never comes
-
-    with running(tmp_path / "patients.csv") as process:
-        time.sleep(1.0)
+    with running(Path("-"), "--output-dir", str(tmp_path), stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write("MRN,Name\n" * 100_000)  # more than a pipe holds: it is being read then, and never ends
         process.send_signal(signal.SIGINT)
-        try:
-            _, err = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            pytest.fail("it did not stop")
+        _, err = process.communicate(timeout=10)
 
-    assert process.returncode in (130, 2), err
+    assert process.returncode == 130, err
     assert "Traceback" not in err
+    assert healthex.calls == []
+
+
+INTERRUPTED_AT_AN_IMPORT = """
+import os, signal, sys
+
+module = sys.argv.pop(1)
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from batchlinks.cli.main import program
+program()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["structlog.stdlib", "asyncio.coroutines", "batchlinks.logs", "pyarrow.compute", "pandas.core.frame"]
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_interruption_in_the_middle_of_an_import_is_one_sentence(
+    healthex: RunningSimulator, tmp_path: Path, module: str, form: str
+) -> None:
+    roster = roster_of(tmp_path, 3)
+    command = [sys.executable, "-c", INTERRUPTED_AT_AN_IMPORT, module, "run", str(roster), "--log-format", form]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.returncode == 130, ended.stderr
+    said = ended.stderr.splitlines()[-1]
+    assert "No link was asked for." in (json.loads(said)["message"] if form == "json" else said)
+    assert "Traceback" not in ended.stderr
     assert healthex.calls == []
 
 

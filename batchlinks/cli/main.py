@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so that help answers at once.
 """
 
+import json
 import os
 import signal
 import sys
@@ -69,13 +70,18 @@ def _main(given: Sequence[str]) -> int:
 
 
 def _failed(sentence: str, code: ExitCode, arguments: Sequence[str], **facts: str) -> int:
-    from batchlinks.logs import logger
+    wants_json = "--log-format json" in " ".join(arguments).replace("=", " ")
+    wants_json = wants_json or os.environ.get(variable("log_format")) == "json"
+    try:
+        from batchlinks.logs import logger
 
-    if not is_speaking():  # the command was not understood, or its settings file
-        wants_json = "--log-format json" in " ".join(arguments).replace("=", " ")
-        wants_json = wants_json or os.environ.get(variable("log_format")) == "json"
-        speak("json" if wants_json else "text", quiet=True, verbose=False)
-    logger().error(sentence, exit_code=int(code), **facts)
+        if not is_speaking():  # the command was not understood, or its settings file
+            speak("json" if wants_json else "text", quiet=True, verbose=False)
+        logger().error(sentence, exit_code=int(code), **facts)
+    except Exception:  # interrupted in the middle of an import, which leaves half a module behind
+        line = {"message": sentence, "level": "error", "exit_code": int(code), **facts}
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{json.dumps(line) if wants_json else sentence}\n")
     return code
 
 
