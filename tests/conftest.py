@@ -10,7 +10,7 @@ import pytest
 from batchlinks.cli.main import main
 from batchlinks.simulator import RunningSimulator, Simulator, SimulatorOptions
 
-pytest_plugins = ["means", "elsewhere", "lying_server"]
+pytest_plugins = ["means", "elsewhere", "lying_server", "warm_reading"]
 
 PROJECT = "demo-project"
 

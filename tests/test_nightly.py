@@ -601,7 +601,13 @@ KILLS: dict[str, Callable[[House, RunningSimulator], object]] = {
 }
 
 
-@pytest.mark.parametrize("moment", KILLS)
+SELDOM_ALONE = {"with the roster taken", "with its last call", "with the summary in place", "as it begins"}
+"""Moments that lie so close to others that they are left to the wide search."""
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(moment, marks=pytest.mark.slow if moment in SELDOM_ALONE else ()) for moment in KILLS]
+)
 def test_a_night_that_was_killed_goes_on_where_it_was(
     night: Callable[..., Ended], house: House, start_healthex: StartHealthEx, moment: str
 ) -> None:

@@ -10,7 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -453,22 +453,31 @@ def publish(folder, content, suffixes, owner):
 KILLED = """
 import json, os, signal, sys
 
-folder, content, suffixes, fatal_step = json.loads(sys.argv[1])
-step = 0
+def dies_at(fatal_step, folder):
+    step = 0
 
-def count(event, args):
-    global step
-    changes = event in ("os.rename", "os.remove", "os.chmod", "os.mkdir") or (
-        event == "open" and isinstance(args[2], int) and args[2] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR)
-    )
-    if changes and str(args[0]).startswith(folder):
-        step += 1
-        if step == fatal_step:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def count(event, args):
+        nonlocal step
+        changes = event in ("os.rename", "os.remove", "os.chmod", "os.mkdir") or (
+            event == "open" and isinstance(args[2], int) and args[2] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR)
+        )
+        if changes and str(args[0]).startswith(folder):
+            step += 1
+            if step == fatal_step:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-sys.addaudithook(count)
-publish(folder, content, suffixes, Owner("/rosters/patients.csv", "project-1"))
+    sys.addaudithook(count)
+
+for line in sys.stdin:
+    folder, content, suffixes, fatal_step = json.loads(line)
+    child = os.fork()
+    if not child:
+        dies_at(fatal_step, folder)
+        publish(folder, content, suffixes, Owner("/rosters/patients.csv", "project-1"))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""Publishes again and again, each time in a process of its own that has loaded everything already."""
 
 MANY = """
 import json, sys
@@ -484,15 +493,30 @@ def start(program: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True)
 
 
-def run_killed_at(step: int, folder: Path, content: str, suffixes: tuple[str, ...]) -> bool:
-    """Run a publish in a process that kills itself before its `step`-th change in `folder`; False if it made fewer."""
-    child = start(KILLED, str(folder), content, suffixes, step)
-    _, complaint = child.communicate()
-    assert child.returncode in (0, -signal.SIGKILL), complaint
-    return child.returncode != 0
+@pytest.fixture(scope="module")
+def run_killed_at() -> Iterator[Callable[[int, Path, str, tuple[str, ...]], bool]]:
+    """Publishes in a process that kills itself before its n-th change in a folder; False if it made fewer."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUBLISH + KILLED],
+        cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    say, hear = process.stdin, process.stdout
+
+    def killed_at(step: int, folder: Path, content: str, suffixes: tuple[str, ...]) -> bool:
+        print(json.dumps([str(folder), content, suffixes, step]), file=say, flush=True)
+        code = int(hear.readline())
+        assert code in (0, -signal.SIGKILL)
+        return code != 0
+
+    with process:
+        yield killed_at
 
 
-@pytest.mark.timeout(600)  # some thirty processes, one after the other
 @pytest.mark.parametrize(
     ("former", "suffixes"),
     [
@@ -503,7 +527,10 @@ def run_killed_at(step: int, folder: Path, content: str, suffixes: tuple[str, ..
     ids=lambda value: value if isinstance(value, str) else {XLSX: "same format", CSV: "other format", SPLIT: ""}[value],
 )
 def test_a_run_killed_anywhere_and_started_again_ends_like_an_undisturbed_one(
-    tmp_path: Path, former: str, suffixes: tuple[str, ...]
+    run_killed_at: Callable[[int, Path, str, tuple[str, ...]], bool],
+    tmp_path: Path,
+    former: str,
+    suffixes: tuple[str, ...],
 ) -> None:
     def prepare(folder: Path) -> None:
         folder.mkdir()
