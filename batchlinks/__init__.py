@@ -84,7 +84,7 @@ def check(
     return check_roster(open_source(roster, chosen), chosen, RunContext())
 
 
-_PATHS = frozenset({"exclude", "corrections", "output_dir", "ledger"})
+_PATHS = frozenset({"exclude", "do_not_contact", "corrections", "output_dir", "ledger"})
 _SEVERAL_COLUMNS = frozenset({"heed", "ignore"})
 
 

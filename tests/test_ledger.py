@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import results
-from conftest import Ended
+from conftest import PROJECT, Ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -703,7 +703,8 @@ def test_a_version_that_no_ledger_can_have_is_damage(
 def test_a_damaged_withdrawal_lets_nobody_through(command: Command, healthex: RunningSimulator, tmp_path: Path) -> None:
     roster, path = roster_of(tmp_path, 3), tmp_path / "ledger"
     (tmp_path / "out.csv").write_text("100002\n")
-    assert command("ledger", "withdraw", "--ids", tmp_path / "out.csv", "--ledger", path).code == 0
+    withdraw = ("ledger", "withdraw", "--project-id", PROJECT, "--ids", tmp_path / "out.csv", "--ledger", path)
+    assert command(*withdraw).code == 0
     content = bytearray(path.read_bytes())
     content[content.rindex(b"100002") + 5] ^= 4
     path.write_bytes(content)

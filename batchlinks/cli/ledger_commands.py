@@ -19,7 +19,8 @@ from batchlinks.plural import counted
 from batchlinks.streams import is_terminal
 
 if TYPE_CHECKING:
-    from batchlinks.ledger import Known, Project, Records, Withdrawal
+    from batchlinks.ledger import DoNotContact, Known, Project, Records, Withdrawal
+    from batchlinks.ledger.do_not_contact import OptOut
 
 _NO_ARGUMENT = (
     "A patient ID is never part of a command, since every program on this computer can read it there and the shell keeps it. "
@@ -40,6 +41,22 @@ _LEDGER = cloup.option(
     envvar=variable("ledger"),
     metavar="PATH",
     help="Where the links already made are recorded.",
+)
+_DO_NOT_CONTACT = cloup.option(
+    "--do-not-contact",
+    type=AnyPath(path_type=Path),
+    envvar=variable("do_not_contact"),
+    metavar="PATH",
+    help="List of people who are left alone; else the one in the data folder.",
+)
+_REASON = cloup.option(
+    "--reason",
+    type=click.Choice(
+        ("asked us not to", "deceased", "mail returned", "consented on paper", "link went to somebody else")
+    ),
+    default="asked us not to",
+    show_default=True,
+    help="Why, for whoever reads the list of people not to contact.",
 )
 _ONE_PROJECT = [
     # Not read from the environment or batchlinks.toml: what is meant for runs must not narrow a withdrawal unseen.
@@ -108,9 +125,17 @@ def _speak(log_format: Any, *, quiet: bool, verbose: bool) -> None:
 
 
 @cloup.group(cls=_LedgerGroup, invoke_without_command=True, epilog=_EXIT_CODES)
-@_options()
+@_options(_DO_NOT_CONTACT)
 @cloup.pass_context
-def ledger(context: click.Context, /, ledger: Path | None, log_format: Any, quiet: bool, verbose: bool) -> int | None:
+def ledger(
+    context: click.Context,
+    /,
+    ledger: Path | None,
+    do_not_contact: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int | None:
     """See and change which links were made already.
 
     Alone it counts them, by project and day. Patient IDs are asked for, read from standard input or from a file; they
@@ -122,14 +147,14 @@ def ledger(context: click.Context, /, ledger: Path | None, log_format: Any, quie
     from batchlinks.ledger import Records
 
     with Records(_place(context, ledger)) as records:
-        for line in _counts(records, _names(context)):
+        for line in _counts(records, _opted_out(do_not_contact), _names(context)):
             print_output(line)
     return ExitCode.DONE
 
 
 @cloup.command(epilog=_EXIT_CODES)
 @_NO_IDS_HERE
-@_options(_IDS, *_ONE_PROJECT)
+@_options(_IDS, *_ONE_PROJECT, _DO_NOT_CONTACT)
 @cloup.pass_context
 def show(
     context: click.Context,
@@ -138,6 +163,7 @@ def show(
     only_id: str | None,
     only_named: str | None,
     ledger: Path | None,
+    do_not_contact: Path | None,
     log_format: Any,
     quiet: bool,
     verbose: bool,
@@ -150,15 +176,23 @@ def show(
     from batchlinks.ledger import Records
 
     wanted = _wanted(ids, otherwise="so its link cannot be looked up")
-    with Records(_place(context, ledger)) as records:
-        project, known_project = _chosen(context, records, only_id, only_named)
-        found = _by_id(records.links(project, wanted)) if known_project else {}
-        withdrawn = _by_id(records.withdrawals(project, wanted, alike=True))
-        missing = [one for one in wanted if one not in found]
-        alike = records.alike(project, missing) if missing and known_project else []
+    opted_out = _opted_out(do_not_contact)
+    listed = {external_id: entries for external_id in wanted if (entries := opted_out.find(external_id))}
+    found: dict[str, list[Any]] = {}
+    withdrawn: dict[str, list[Any]] = {}
+    alike: Sequence[str] = ()
+    missing = list(wanted)
+    place = _place(context, ledger)
+    if place.exists() or not listed:
+        with Records(place) as records:
+            project, known_project = _chosen(context, records, only_id, only_named)
+            found = _by_id(records.links(project, wanted)) if known_project else {}
+            withdrawn = _by_id(records.withdrawals(project, wanted, alike=True))
+            missing = [one for one in wanted if one not in found]
+            alike = records.alike(project, missing) if missing and known_project else []
     names = _names(context)
     for external_id in wanted:
-        for line in _shown(external_id, found.get(external_id, []), withdrawn, alike, names):
+        for line in _shown(external_id, found.get(external_id, []), withdrawn, listed, alike, names):
             print_output(line)
     _note(context, "show", ledger, _project_word(only_id, only_named), count=len(wanted))
     return ExitCode.DONE_WITH_ERRORS if missing else ExitCode.DONE
@@ -166,32 +200,41 @@ def show(
 
 @cloup.command(epilog=_EXIT_CODES)
 @_NO_IDS_HERE
-@_options(_IDS, *_ONE_PROJECT)
+@_options(_IDS, _REASON, *_ONE_PROJECT, _DO_NOT_CONTACT)
 @cloup.pass_context
 def withdraw(
     context: click.Context,
     /,
     ids: Path | None,
+    reason: str,
     only_id: str | None,
     only_named: str | None,
     ledger: Path | None,
+    do_not_contact: Path | None,
     log_format: Any,
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Neither ask for patients nor hand them out.
+    """Block patients: never request or deliver their links.
 
-    Holds in every project, also those to come, unless one is named; and for IDs too that differ only in capital letters
-    or leading zeros.
+    Without a project they go onto the list of people not to contact, do-not-contact.csv, which holds in every project, also
+    those to come, and with every ledger. It holds for IDs too that differ only in capital letters, zeros or separators.
     """
     _speak(log_format, quiet=quiet, verbose=verbose)
     from batchlinks.ledger import Records
+    from batchlinks.pipeline.audit import user_name
 
     wanted = _wanted(ids, otherwise="so somebody who is to be left alone might not be; nobody was withdrawn")
-    with Records(_place(context, ledger), make=True) as records:
-        project, _ = _chosen(context, records, only_id, only_named, make=True)
-        new = records.withdraw(project, wanted)
-        unknown = len(wanted) - len(_by_id(records.links(project, wanted)))
+    opted_out = _opted_out(do_not_contact)
+    everywhere = not (only_id or only_named)
+    new = opted_out.add(wanted, by=user_name(), reason=reason) if everywhere else 0
+    unknown, place = len(wanted), _place(context, ledger)
+    if not everywhere or place.exists():
+        with Records(place, make=True) as records:
+            project, _ = _chosen(context, records, only_id, only_named, make=True)
+            if not everywhere:
+                new = records.withdraw(project, wanted)
+            unknown -= len(_by_id(records.links(project, wanted)))
     where = _project_word(only_id, only_named)
     _note(context, "withdraw", ledger, where, count=new)
     said = [f"Withdrawn in {where}: {counted(new, 'patient')}."]
@@ -205,7 +248,7 @@ def withdraw(
 
 @cloup.command(epilog=_EXIT_CODES)
 @_NO_IDS_HERE
-@_options(_IDS, *_ONE_PROJECT)
+@_options(_IDS, *_ONE_PROJECT, _DO_NOT_CONTACT)
 @cloup.pass_context
 def restore(
     context: click.Context,
@@ -214,6 +257,7 @@ def restore(
     only_id: str | None,
     only_named: str | None,
     ledger: Path | None,
+    do_not_contact: Path | None,
     log_format: Any,
     quiet: bool,
     verbose: bool,
@@ -225,10 +269,16 @@ def restore(
     from batchlinks.screening.result import in_words
 
     wanted = _wanted(ids, otherwise="so nobody was restored")
-    with Records(_place(context, ledger)) as records:
-        project, _ = _chosen(context, records, only_id, only_named)
-        restored = records.restore(project, wanted) if project or not (only_id or only_named) else set()
-        held = {each.external_id for each in records.withdrawals(project, wanted, alike=True)}
+    opted_out = _opted_out(do_not_contact)
+    everywhere = not (only_id or only_named)
+    restored = opted_out.remove(wanted) if everywhere else set()
+    held = {external_id for external_id in wanted if opted_out.holds(external_id)}
+    place = _place(context, ledger)
+    if place.exists() or not restored:
+        with Records(place) as records:
+            project, _ = _chosen(context, records, only_id, only_named)
+            restored |= records.restore(project, wanted) if project or everywhere else set()
+            held |= {each.external_id for each in records.withdrawals(project, wanted, alike=True)}
     where = _project_word(only_id, only_named)
     _note(context, "restore", ledger, where, count=len(restored))
     left = [row for one, row in wanted.items() if one not in restored]
@@ -237,7 +287,7 @@ def restore(
     if held:
         logger().warning(
             f"Still held back: {counted(len(held), 'withdrawal')} in every project, or of an ID that differs only in capital "
-            "letters or leading zeros. `batchlinks ledger show` tells which."
+            "letters, zeros or separators. `batchlinks ledger show` tells which."
         )
     _tell(f"Restored in {where}: {counted(len(restored), 'patient')}.", quiet=quiet)
     return ExitCode.DONE_WITH_ERRORS if left else ExitCode.DONE
@@ -300,7 +350,7 @@ def forget(
 
 @cloup.command(epilog=_EXIT_CODES)
 @click.argument("file", type=AnyPath(path_type=Path, allow_dash=True), default=Path("-"), metavar="[FILE]")
-@_options(*_ONE_PROJECT)
+@_options(*_ONE_PROJECT, _DO_NOT_CONTACT)
 @cloup.pass_context
 def export(
     context: click.Context,
@@ -309,6 +359,7 @@ def export(
     only_id: str | None,
     only_named: str | None,
     ledger: Path | None,
+    do_not_contact: Path | None,
     log_format: Any,
     quiet: bool,
     verbose: bool,
@@ -325,7 +376,7 @@ def export(
         if not known_project:
             raise SettingsError("The ledger has no such project.")
         with _new_file(file) as stream:
-            number = _export(records, project, stream)
+            number = _export(records, _opted_out(do_not_contact), project, stream)
     _note(context, "export", ledger, _project_word(only_id, only_named), count=number)
     if file != Path("-"):
         _tell(f"Exported {counted(number, 'row')} to {file}. They hold patient IDs and links.", quiet=quiet)
@@ -410,6 +461,13 @@ def _wanted(ids: Path | None, *, otherwise: str) -> Mapping[str, int]:
     return wanted
 
 
+def _opted_out(path: Path | None) -> "DoNotContact":
+    """The list of people not to contact. Raises SettingsError where it cannot be used."""
+    from batchlinks.ledger import DoNotContact
+
+    return DoNotContact.open(path, os.environ)
+
+
 def _chosen(
     context: click.Context, records: "Records", only_id: str | None, only_named: str | None, *, make: bool = False
 ) -> "tuple[Project | None, bool]":
@@ -465,9 +523,9 @@ def _note(context: click.Context, event: str, ledger: Path | None, project: str,
         raise BatchlinksError(f"It was done ({event}: {count:,}). {error}") from error
 
 
-def _counts(records: "Records", names: Mapping[str, str]) -> Iterator[str]:
+def _counts(records: "Records", opted_out: "DoNotContact", names: Mapping[str, str]) -> Iterator[str]:
     days = records.days()
-    withdrawn = records.withdrawals(None)
+    withdrawn = {each.external_id for each in records.withdrawals(None)} | opted_out.ids()
     for project in dict.fromkeys(day.project for day in days):
         its_own = [day for day in days if day.project == project]
         yield f"{_project(project, names)}: {counted(sum(day.links for day in its_own), 'link')}"
@@ -475,7 +533,7 @@ def _counts(records: "Records", names: Mapping[str, str]) -> Iterator[str]:
             yield f"  {day.day}  {day.links:>9,} issued  {day.handed_out:>9,} of them handed out"
     yield (
         f"{counted(sum(day.links for day in days), 'link')} in {counted(len({day.project for day in days}), 'project')}; "
-        f"{counted(len({each.external_id for each in withdrawn}), 'patient')} withdrawn. Days are those of UTC."
+        f"{counted(len(withdrawn), 'patient')} withdrawn. Days are those of UTC."
     )
 
 
@@ -491,12 +549,14 @@ def _shown(
     external_id: str,
     links: "Sequence[Known]",
     withdrawn: "Mapping[str, Sequence[Withdrawal]]",
+    listed: "Mapping[str, Sequence[OptOut]]",
     alike: Sequence[str],
     names: Mapping[str, str],
 ) -> Iterator[str]:
     from batchlinks.patients.identifier import fold
 
     held = [each for one, several in withdrawn.items() if fold(one) == fold(external_id) for each in several]
+    opt_outs = listed.get(external_id, ())
     yield external_id
     for known in links:
         yield f"  {_project(known.project, names)}"
@@ -504,14 +564,14 @@ def _shown(
         yield f"    issued      {_when(known.issued_at, known.issued_by)}"
         yield f"    handed out  {_when(known.handed_out_at, known.handed_out_by)}"
         here = [each for each in held if each.project in (None, known.project)]
-        yield f"    withdrawn   {_held(here, external_id, names)}"
+        yield f"    withdrawn   {_held(here, opt_outs, external_id, names)}"
     if not links:
         yield "  no link"
         others = [one for one in alike if fold(one) == fold(external_id)]
         if others:
             yield f"  but there is one that differs only in capital letters or leading zeros: {', '.join(others)}"
-        if held:
-            yield f"  withdrawn   {_held(held, external_id, names)}"
+        if held or opt_outs:
+            yield f"  withdrawn   {_held(held, opt_outs, external_id, names)}"
 
 
 def _when(moment: str | None, run_id: str | None) -> str:
@@ -520,8 +580,16 @@ def _when(moment: str | None, run_id: str | None) -> str:
     return f"{moment[:10]} {moment[11:16]} UTC{f', run {run_id}' if run_id else ''}"
 
 
-def _held(withdrawals: "Sequence[Withdrawal]", external_id: str, names: Mapping[str, str]) -> str:
+def _held(
+    withdrawals: "Sequence[Withdrawal]", opt_outs: "Sequence[OptOut]", external_id: str, names: Mapping[str, str]
+) -> str:
     said = []
+    for entry in opt_outs:
+        under = "" if entry.external_id == external_id else f", as {entry.external_id}"
+        by = f", by {entry.by}" if entry.by else ""
+        said.append(
+            f"{entry.since or 'on a day unknown'}, in every project{under}: {entry.reason or 'no reason given'}{by}"
+        )
     for each in withdrawals:
         where = "in every project" if each.project is None else f"in {_project(each.project, names)}"
         under = "" if each.external_id == external_id else f", as {each.external_id}"
@@ -565,9 +633,13 @@ def _new_file(path: Path) -> Iterator[TextIO]:
         raise
 
 
-def _export(records: "Records", project: "Project | None", stream: TextIO) -> int:
+def _export(records: "Records", opted_out: "DoNotContact", project: "Project | None", stream: TextIO) -> int:
     """A row for each link, and for each withdrawal of an ID without one. Returns how many."""
+    from batchlinks.ledger import Withdrawal
+
     withdrawals = _by_id(records.withdrawals(project))
+    for entry in opted_out.entries():
+        withdrawals.setdefault(entry.external_id, []).append(Withdrawal(entry.external_id, None, entry.since))
     writer = csv.writer(stream, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
     number = 0

@@ -19,6 +19,11 @@ def find_ledger(path: Path | None, environment: Mapping[str, str]) -> Path:
     return path or data_folder(environment) / "ledger.sqlite3"
 
 
+def find_do_not_contact(path: Path | None, environment: Mapping[str, str]) -> Path:
+    """The list of people not to contact that was named, or else the one in the data folder."""
+    return path or data_folder(environment) / "do-not-contact.csv"
+
+
 def import_path() -> str:
     """PYTHONPATH for a process of batchlinks' own: the same places to import from, in the same order."""
     places = [place for place in sys.path if place]

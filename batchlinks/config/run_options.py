@@ -23,6 +23,7 @@ class RunOptions(TypedDict, total=False):
     exact_ids: bool
     exclude: str | Path | None
     corrections: str | Path | None
+    do_not_contact: str | Path | None
     heed: Sequence[str]
     ignore: Sequence[str]
     output_dir: str | Path | None

@@ -127,6 +127,12 @@ class RunSettings:
         "The error report of this list with its cells fixed: the whole list, corrected, gets its links.",
         metavar="FILE",
     )
+    do_not_contact: Path | None = _option(
+        None,
+        "List of people who are never asked for and never handed out; may be shared. Else the one in the data folder.",
+        Group.IT,
+        metavar="PATH",
+    )
     heed: tuple[str, ...] = _option(
         (),
         "Leave out the patients marked in this column, such as Deceased or Do Not Contact. Repeatable.",
@@ -330,7 +336,7 @@ def check_settings(settings: RunSettings) -> None:
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
             raise SettingsError(Setting(one), " and ", Setting(other), " contradict each other. Give one of them.")
-    for name in ("output_dir", "exclude", "corrections", "ledger"):
+    for name in ("output_dir", "exclude", "do_not_contact", "corrections", "ledger"):
         if _ADDRESS.match(str(getattr(settings, name))):
             raise SettingsError(Setting(name), " takes a path of this computer. Only ROSTER may be an address.")
     if settings.no_ledger and settings.only_new:

@@ -443,15 +443,28 @@ class Ledger:
 
     def withdrawn(self) -> frozenset[str]:
         """IDs that are never to be sent or handed out in this project."""
+        return frozenset(one for one, project, _ in self._withdrawals() if project in (0, self._project))
+
+    def withdrawn_everywhere(self) -> Mapping[str, str]:
+        """ID -> when it was withdrawn (ISO 8601, UTC) in every project, as versions before 0.3 recorded it."""
+        return {one: moment for one, project, moment in self._withdrawals() if project == 0}
+
+    def forget_withdrawn_everywhere(self, external_ids: Collection[str]) -> None:
+        """These stand on the list of people not to contact now."""
+        with explained(self._path), self._read:
+            self._read.executemany(
+                "DELETE FROM withdrawal WHERE project = 0 AND external_id = ?", ((one,) for one in external_ids)
+            )
+
+    def _withdrawals(self) -> Sequence[tuple[str, int, str]]:
+        """External ID, number of the project (0: every one), and when."""
         with explained(self._path):
             rows = self._read.execute(
                 "SELECT external_id, project, withdrawn_at, check_value FROM withdrawal"
             ).fetchall()
-        if any(
-            value != check_value(*fields) for *fields, value in rows
-        ):  # of all: a damaged one may name another project
+        if any(value != check_value(*fields) for *fields, value in rows):  # a damaged one may name another project
             raise SettingsError(*damaged(self._path))
-        return frozenset(external_id for external_id, project, *_ in rows if project in (0, self._project))
+        return [(external_id, project, moment) for external_id, project, moment, _ in rows]
 
     def known(self, texts: Collection[str]) -> set[str]:
         """Those of `texts` that are IDs of a patient with a link, or a withdrawn one, in any project of this API.

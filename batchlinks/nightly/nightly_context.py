@@ -9,7 +9,7 @@ from batchlinks.config.paths import data_folder, find_ledger
 from batchlinks.config.secrets import read_credentials, read_result_password, read_secret
 from batchlinks.config.settings import NightlySettings, check_values, choose_project, deployment
 from batchlinks.errors import SettingsError
-from batchlinks.ledger import Ledger
+from batchlinks.ledger import DoNotContact, Ledger
 from batchlinks.nightly import message, receipts
 from batchlinks.nightly.inbox import Inbox
 from batchlinks.nightly.tables import RosterTable, SettingsOf, read_tables
@@ -99,6 +99,7 @@ def check_tables(context: NightlyContext) -> None:
             path = find_ledger(table.settings.ledger, run_context.environment)
             with Ledger(path, api=deployment(run_context.environment).api_url, project_id=project):
                 pass
+        DoNotContact.open(table.settings.do_not_contact, run_context.environment)
         if table.settings.exclude is not None and not table.settings.exclude.is_file():
             raise SettingsError(f"{table.name}: the exclude list {table.settings.exclude} is not there.")
 

@@ -40,11 +40,24 @@ def likeness_columns(ids: pa.Array) -> tuple[pa.Array, pa.Array]:
     def bare(texts: pa.Array) -> pa.Array:
         return pc.utf8_ltrim(texts, characters="0")
 
+    if not pc.any(pc.match_substring_regex(ids, "[^0-9]")).as_py():  # as in many a list: nothing but digits
+        without_zeros = bare(ids)
+        return without_zeros, without_zeros
     text = pc.ascii_lower(ids)
     joined = pc.replace_substring_regex(text, _NO_SEPARATOR.pattern, "")
     without = pc.replace_substring_regex(joined, _ZEROS_OF_A_NUMBER.pattern, r"\1\2")
     by_group = pc.replace_substring_regex(text, _ZEROS_OF_A_GROUP.pattern, r"\1\2")
     return bare(without), bare(pc.replace_substring_regex(by_group, _NO_SEPARATOR.pattern, ""))
+
+
+def alike_to_any(ids: pa.Array, others: pa.Array) -> pa.Array:
+    """Whether each of `ids` is a spelling of one of `others`: true or false for each, and false for a blank one."""
+    if not len(others):
+        return pa.repeat(False, len(ids))  # as a rule
+    keys = pa.concat_arrays(likeness_columns(others)).unique()
+    keys = keys.filter(pc.not_equal(keys, ""))
+    joined, by_group = likeness_columns(ids)
+    return pc.or_(pc.is_in(joined, value_set=keys), pc.is_in(by_group, value_set=keys))
 
 
 def ids_within(text: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from batchlinks.columns.cautions import question
 from batchlinks.config.paths import find_ledger
 from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
-from batchlinks.ledger import Ledger
+from batchlinks.ledger import DoNotContact, Ledger
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
 from batchlinks.pipeline.context import RunContext, RunHooks
@@ -22,10 +22,12 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
     with audit.audited(source.name, context, check=True) as summary:
         settings = validate(settings)
         summary.project_id = project_id = choose_project(settings, context.config, context.environment)
+        do_not_contact = DoNotContact.open(settings.do_not_contact, context.environment)
         with open_results(source, settings, context, project_id, check=True) as files:
             roster = load_roster(source, settings, context, hooks, summary)
             output = plan_output(roster, settings)
-            screened = apply_screening(roster, settings, withdrawn=_read_withdrawn(settings, project_id, context))
+            withdrawn = do_not_contact.ids() | _read_withdrawn(settings, project_id, context)
+            screened = apply_screening(roster, settings, withdrawn=withdrawn)
             log_warnings(screened)
             for caution in roster.undecided:
                 logger().warning(f"{question(caution)} The run will ask whether to leave them out.", rows=caution.rows)

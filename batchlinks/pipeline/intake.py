@@ -196,7 +196,7 @@ def apply_screening(roster: Roster, settings: RunSettings, *, withdrawn: frozens
 
     screened = screen(table, column, rules)
     keep_earlier_verdicts(screened, table, column, _made_void(settings))
-    screened.excluded = rules.excluded
+    screened.excluded = rules.excluded | rules.withdrawn
     return screened
 
 

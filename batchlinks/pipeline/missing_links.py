@@ -22,6 +22,7 @@ from batchlinks.healthex.whose_link import AnswerJudge
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
 from batchlinks.next_steps import Setting
+from batchlinks.pipeline.contact_guard import ContactGuard
 from batchlinks.pipeline.context import RunHooks
 from batchlinks.pipeline.link_verification import LinkChecks
 from batchlinks.screening.result import Screened
@@ -85,6 +86,7 @@ class LinkRequester:
     settings: RunSettings
     ledger: Ledger
     checks: LinkChecks
+    guard: ContactGuard
     hooks: RunHooks
 
     def request_links(self, plan: RequestPlan) -> tuple[pa.Table, RequestResult]:
@@ -173,6 +175,7 @@ class LinkRequester:
                 record=record,
                 stopping=stopping,
                 counts=counts,
+                withholds=self.guard.withholds,
             )
 
     @property

@@ -7,10 +7,11 @@ from batchlinks.config.secrets import read_credentials
 from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
 from batchlinks.errors import SettingsError
 from batchlinks.healthex.endpoint import Endpoint
-from batchlinks.ledger import Ledger
+from batchlinks.ledger import DoNotContact, Ledger
 from batchlinks.logs import logger
 from batchlinks.next_steps import Advice, Do
 from batchlinks.pipeline import audit
+from batchlinks.pipeline.contact_guard import ContactGuard, OptedOutMeanwhile
 from batchlinks.pipeline.context import Preview, RunContext, RunHooks
 from batchlinks.pipeline.delivery import Delivery, assign_links, plan_output, report_refusals
 from batchlinks.pipeline.intake import (
@@ -55,11 +56,14 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
         summary.project_id = endpoint.project_id
         credentials = read_credentials(context.environment)
         require_cluster_installed(settings)
+        do_not_contact = DoNotContact.open(settings.do_not_contact, context.environment)
         with open_results(source, settings, context, endpoint.project_id) as files:
             roster = load_roster(source, settings, context, hooks, summary)
             output = plan_output(roster, settings)
             with _open_ledger(settings, context, endpoint) as ledger:
-                screened = apply_screening(roster, settings, withdrawn=ledger.withdrawn())
+                guard = ContactGuard(do_not_contact, ledger, exact_ids=settings.exact_ids)
+                screened = apply_screening(roster, settings, withdrawn=guard.listed)
+                guard.watch(screened)
                 ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=files.unfinished_runs())
                 checks = LinkChecks(roster, screened, ledger, endpoint.link_host, strict=settings.strict_links)
                 plan = plan_requests(screened, checks, ledger, limit=settings.limit)
@@ -70,11 +74,20 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                     raise SettingsError("Canceled. Nothing was sent.")
 
                 defer_interruptions()
-                requester = LinkRequester(endpoint, credentials, settings, ledger, checks, hooks)
+                requester = LinkRequester(endpoint, credentials, settings, ledger, checks, guard, hooks)
                 delivery, result = _request_and_assign(requester, plan, roster, screened, output, summary)
-                refused, reports = report_refusals(roster, screened, output, settings)
-                sheets = {"links": delivery.sheet, **reports}
-                published = files.publish(summary, sheets, delivery.split_values)
+                while True:
+                    refused, reports = report_refusals(roster, screened, output, settings)
+                    sheets = {"links": delivery.sheet, **reports}
+                    try:
+                        published = files.publish(
+                            summary, sheets, delivery.split_values, last_look=guard.check_unchanged
+                        )
+                        break
+                    except OptedOutMeanwhile:
+                        files.discard()
+                        links = guard.leave_out(ledger.links_for(screened.ids.filter(pa.array(screened.sendable))))
+                        delivery = assign_links(roster, screened, links, output, settings, summary, result)
                 hooks.on_published(published)
                 ledger.mark_complete(delivery.first_time, all_asked=result.stopped_by is None)
                 _forget_old_links(ledger, settings)
@@ -113,7 +126,7 @@ def _request_and_assign(
     refuse_unanswered(screened, result.not_linked, links, stopped_by=result.stopped_by, limited_to=settings.limit)
     links = checks.keep_certain(links)
     log_warnings(screened, WarningCode.UNNAMED_LINK)
-    return assign_links(roster, screened, links, output, settings, summary, result), result
+    return assign_links(roster, screened, requester.guard.leave_out(links), output, settings, summary, result), result
 
 
 def _warn_of_other_projects(roster: Roster, screened: Screened, plan: RequestPlan, ledger: Ledger) -> None:
@@ -127,7 +140,7 @@ def _log_what_is_ahead(screened: Screened, plan: RequestPlan, settings: RunSetti
     if settings.no_ledger:
         logger().warning(
             "Without the ledger (--no-ledger) links made before are not known and are asked for again, so that links "
-            "sent before may stop working; nor is it known who was withdrawn."
+            "sent before may stop working; nor is it known who was withdrawn in one project only."
         )
     log_suspect_links(plan.suspect)
     if settings.refresh and plan.known.num_rows:

@@ -80,7 +80,7 @@ class Screened:
     """Of the all-digit IDs, as they would be sent; those refused for lost zeros are counted too."""
 
     excluded: frozenset[str] = frozenset()
-    """The exclude list."""
+    """IDs that are left out on purpose: the exclude list, and who is not to be contacted."""
 
     @classmethod
     def all_sendable(cls, ids: pa.Array) -> "Screened":

@@ -17,7 +17,7 @@ as the folder they are in.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -192,10 +192,18 @@ class Publisher:
             self._workspace.path(suffix).mkdir(0o700, exist_ok=True)
         self._folders.append(suffix)
 
-    def publish(self, summary: Mapping[str, object]) -> PublishedSet:
+    def discard(self) -> None:
+        """Forget what was written so far: the files of the set are written anew."""
+        with _explain_errors(self._folder):
+            self._workspace.clear()
+        self._digests.clear()
+        self._folders.clear()
+
+    def publish(self, summary: Mapping[str, object], *, last_look: Callable[[], object] = lambda: None) -> PublishedSet:
         """Bring the set to its place and write `summary` (JSON values) beside it, with `outputs` added.
 
-        Raises BatchlinksError if that is not possible. The same command publishes again then, as after a kill.
+        `last_look` is called right before, and may raise: then nothing has changed. Raises BatchlinksError if that is not
+        possible. The same command publishes again then, as after a kill.
         """
         with _explain_errors(self._folder), folder_lock(self._folder):
             first_obstacle: str | None = None
@@ -205,6 +213,7 @@ class Publisher:
                 obstacle = former.obstacle
                 if obstacle is None:
                     try:
+                        last_look()
                         return self._publish_as(stem, former, summary, first_obstacle)
                     except _InUse as in_use:
                         obstacle = str(in_use)

@@ -1,6 +1,6 @@
 """The files of one run or check, in the kind that was asked for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -109,14 +109,24 @@ class ResultFiles:
         """Everything is noted that has to be: the very last thing of a run."""
         self._release.finish()
 
+    def discard(self) -> None:
+        """Forget what was written so far, where `last_look` stopped it: `publish` begins anew."""
+        self._release.discard()
+
     def publish(
-        self, summary: Summary, sheets: Mapping[str, Sheet], split_values: pa.Array | None = None
+        self,
+        summary: Summary,
+        sheets: Mapping[str, Sheet],
+        split_values: pa.Array | None = None,
+        *,
+        last_look: Callable[[], object] = lambda: None,
     ) -> PublishedFiles:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 
         `sheets`: `links` (not for a check), `errors`, `duplicates`, and `corrections` where there are any.
         `split_values`: one for each row of `links`, where
         each value is to have a workbook of its own. What is too long for a workbook goes to CSV, and the log says so.
+        `last_look` is called when all is written and nothing is in its place yet, and may raise.
         Raises BatchlinksError when that fails.
         """
         written = {}
@@ -126,7 +136,7 @@ class ResultFiles:
                 logger().info(f"Drawing {len(links):,} QR codes, which takes a while.")
             written = self._write_links(links) if split_values is None else self._write_parts(links, split_values)
         written |= self._write_errors([sheets[role] for role in _REPORT_ROLES if role in sheets])
-        released = self._release.publish(summary.as_json())
+        released = self._release.publish(summary.as_json(), last_look=last_look)
         summary.outputs = dict(released.outputs)
         paths = {role: released.paths[suffix] for role, suffix in written.items()}
         return PublishedFiles(released.summary.parent, paths | {"summary": released.summary}, released.obstacle)

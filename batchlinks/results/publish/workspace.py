@@ -44,6 +44,12 @@ class Workspace:
                 _clear_if_dead(lock_file)
             self._lock = acquire(self._lock_file, timeout_s=0, mode=0o600)
 
+    def clear(self) -> None:
+        """Remove the files that were written so far. The lock stays held."""
+        for path in self._folder.glob(f"{self._name}.*"):
+            if path != self._lock_file:
+                remove_entry(path)
+
     def leave(self) -> None:
         lock, self._lock = self._lock, None
         _remove_workspace(self._lock_file)
