@@ -88,7 +88,7 @@ class _OptOutLayout:
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
+class _OptOutFile:
     """The file as it was read: its entries, and its text, of which an entry takes lines `first` to before `last`."""
 
     layout: _OptOutLayout = _OptOutLayout()
@@ -110,7 +110,7 @@ class DoNotContact:
         self.path = path
         self._must_exist = must_exist
         self._stamp: tuple[int, ...] | None = None
-        self._content: _Content | None = None
+        self._content: _OptOutFile | None = None
         self._ids: frozenset[str] = frozenset()
         self._likenesses: frozenset[str] | None = None
 
@@ -214,7 +214,7 @@ class DoNotContact:
 
     # --- the file ----------------------------------------------------------------------------------------------
 
-    def _now(self) -> _Content:
+    def _now(self) -> _OptOutFile:
         """What the file holds at this moment: read again where it has changed."""
         stamp = _stamp_of(self.path)
         if self._content is None or stamp != self._stamp:
@@ -224,7 +224,7 @@ class DoNotContact:
             self._likenesses = None
         return self._content
 
-    def _read(self) -> _Content:
+    def _read(self) -> _OptOutFile:
         try:
             content = read_small_file(self.path, _LARGEST)
             if not content.endswith((b"\n", b"\n\0")):
@@ -232,7 +232,7 @@ class DoNotContact:
                 content = read_small_file(self.path, _LARGEST)
         except FileNotFoundError as error:
             if not self._must_exist:
-                return _Content()
+                return _OptOutFile()
             raise SettingsError(
                 f"The list of people not to contact is not there: {self.path}. Nobody is asked for without it. Put it back, or "
                 "correct ",
@@ -246,7 +246,7 @@ class DoNotContact:
             ) from error
         return _parse(content, self.path)
 
-    def _append(self, content: _Content, added: Sequence[OptOut]) -> None:
+    def _append(self, content: _OptOutFile, added: Sequence[OptOut]) -> None:
         """In one write at the file's end, so that whoever reads meanwhile sees all of a line or nothing."""
         layout = content.layout
         begin = "" if not content.text or content.text.endswith(("\n", "\r")) else layout.newline
@@ -369,7 +369,7 @@ def _lines_of(entries: Sequence[OptOut], layout: _OptOutLayout) -> str:
 # --- reading it -----------------------------------------------------------------------------------------------
 
 
-def _parse(content: bytes, path: Path) -> _Content:
+def _parse(content: bytes, path: Path) -> _OptOutFile:
     """Raises SettingsError, naming rows and no ID."""
     encoding, text = _decode(content, path)
     if not text.strip(f"{_BYTE_ORDER_MARK} \r\n"):
@@ -407,7 +407,7 @@ def _parse(content: bytes, path: Path) -> _Content:
             "Excel and correct it, or restore it from a backup."
         ) from error
     layout = _OptOutLayout(encoding, delimiter, places or _OptOutLayout().places, newline)
-    return _Content(layout, entries, text, spans)
+    return _OptOutFile(layout, entries, text, spans)
 
 
 def _decode(content: bytes, path: Path) -> tuple[str, str]:
