@@ -78,6 +78,21 @@ def most_common_profile(earlier: Mapping[int, EarlierVerdict]) -> ListProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnotatedFrom:
+    """What an annotated workbook that is handed in again says of itself."""
+
+    list_name: str
+    """Of the file from which it was made."""
+
+    list_sha256: str
+    first_column: int
+    """Position of our first column, `link`."""
+
+    links: pa.Array
+    """The link beside each row; "" where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """The rows below the header of one table of one sheet; blank rows are left out.
 
@@ -113,6 +128,9 @@ class Table:
 
     earlier: Mapping[int, EarlierVerdict] = field(default_factory=dict)
     """Of an error report: position -> what it says of the row."""
+
+    annotated: AnnotatedFrom | None = None
+    """Of an annotated workbook."""
 
     sheet: str | None = None
     header_row: int = 0

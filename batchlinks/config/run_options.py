@@ -29,6 +29,7 @@ class RunOptions(TypedDict, total=False):
     output_dir: str | Path | None
     format: Literal["xlsx", "csv"]
     columns: str | None
+    annotate: bool
     link_column: str
     link_dates: bool
     split_by: str | None

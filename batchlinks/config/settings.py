@@ -153,6 +153,9 @@ class RunSettings:
         metavar="A,B,…",
         longest=10_000,
     )
+    annotate: bool = _option(
+        False, "Also write your own workbook (.xlsx) with link, link_status and notes in it.", only_run=True
+    )
     link_column: str = _option("link", "Name of the new column.", metavar="NAME", only_run=True)
     link_dates: bool = _option(False, "Add the columns link_issued_on and link_is_new.", only_run=True)
     split_by: str | None = _option(
@@ -343,6 +346,14 @@ def check_settings(settings: RunSettings) -> None:
         raise SettingsError(
             Setting("only_new"), " needs the ledger, and ", Setting("no_ledger"), " runs without it. Give one of them."
         )
+    for name in ("columns", "split_by"):
+        if settings.annotate and getattr(settings, name):
+            raise SettingsError(
+                Setting("annotate"),
+                " keeps the whole of your workbook, so it doesn't go with ",
+                Setting(name),
+                ". Leave out one.",
+            )
     for name in ("protect", "clickable"):
         if getattr(settings, name) and settings.format == "csv":
             raise SettingsError(

@@ -12,7 +12,7 @@ from batchlinks.patients.identifier import clean
 from batchlinks.roster.error_report import text_as_refused, without_report_columns
 from batchlinks.roster.read import read_roster
 from batchlinks.roster.source import ReadOptions, RosterBytes
-from batchlinks.table import CellKind, ListProfile, Table, most_common_profile
+from batchlinks.table import AnnotatedFrom, CellKind, ListProfile, Table, most_common_profile
 
 CORRECTIONS_SHEET = "Corrections"
 CORRECTION_COLUMNS = ("row", "column", "was", "is", "by")
@@ -25,11 +25,14 @@ Source = Path | RosterBytes
 
 
 def read_corrections(source: Source, table: Table, *, by: str, password: str | None = None) -> list[CellCorrection]:
-    """What a fixed error report changes in the list `table`: first what was corrected in earlier rounds, then what is new.
+    """What a fixed error report, or the annotated workbook, changes in the list `table`: first what was corrected in earlier
+    rounds, then what is new.
 
-    Raises RosterError for a file that is no error report, or that came from another list.
+    Raises RosterError for a file that is neither, or that came from another list.
     """
     raw = read_roster(source, ReadOptions(password=password))
+    if raw.annotated is not None:
+        return _changes_of_annotated(raw, raw.annotated, table, by=by)
     report = without_report_columns(raw)
     if not report.is_error_report:
         raise RosterError(
@@ -40,6 +43,48 @@ def read_corrections(source: Source, table: Table, *, by: str, password: str | N
     check_same_list(source.name, profile, table)
     earlier = _earlier_rounds(source, profile, password) if profile.corrections else []
     return [*earlier, *find_corrections(raw, report, apply_corrections(table, earlier), by=by)]
+
+
+def _changes_of_annotated(annotated: Table, origin: AnnotatedFrom, table: Table, *, by: str) -> list[CellCorrection]:
+    check_same_list(annotated.name, ListProfile(list_sha256=origin.list_sha256, sheet=annotated.sheet or ""), table)
+    found = find_changes(annotated, table, by=by)
+    if found is None:
+        raise RosterError(
+            f"Rows were moved in {annotated.name}, so nobody can tell what was corrected. Hand it in by itself: it is the whole "
+            "list."
+        )
+    return found
+
+
+def find_changes(annotated: Table, table: Table, *, by: str) -> list[CellCorrection] | None:
+    """The cells in which an annotated workbook differs from its list, row by row; None where rows were moved."""
+    names = display_names(table.headers)
+    columns = [at for at, header in enumerate(annotated.headers[: len(names)]) if header == table.headers[at]]
+    now = dict(zip(annotated.row_numbers.tolist(), _row_texts(annotated, columns), strict=True))
+    was = dict(zip(table.row_numbers.tolist(), _row_texts(table, columns), strict=True))
+    changed = {row: cells for row, cells in now.items() if cells != was.get(row)}
+    elsewhere = {cells: row for row, cells in was.items()}
+    if any(elsewhere.get(cells, row) != row for row, cells in changed.items()):
+        return None
+    position_of = {row: at for at, row in enumerate(annotated.row_numbers.tolist())}
+    last = max(was, default=table.header_row)
+    blank = [""] * len(columns)
+    found = []
+    for row, cells in sorted(changed.items()):
+        if row not in was and row <= last:
+            return None
+        before = was.get(row, tuple(blank))
+        for at, old, new in zip(columns, before, cells, strict=True):
+            kind = _kind(annotated, at, position_of[row])
+            if _plain(old) != _plain(new) and kind is not CellKind.NO_CACHED_VALUE:
+                found.append(CellCorrection(row, names[at], old, new, by, kind))
+    return found
+
+
+def _row_texts(table: Table, columns: Sequence[int]) -> list[tuple[str, ...]]:
+    if not columns:
+        return [()] * len(table)
+    return list(zip(*(table.column(at).to_pylist() for at in columns), strict=True))
 
 
 def check_same_list(name: str, profile: ListProfile, table: Table) -> None:

@@ -36,6 +36,12 @@ class Delivery:
     """What the links workbook of a run holds."""
 
     sheet: Sheet
+    rows: Mask = field(repr=False)
+    """Which rows of the roster stand in it."""
+
+    links: pa.ChunkedArray | pa.Array = field(repr=False)
+    """The link of each of them."""
+
     first_time: pa.Array = field(repr=False)
     """External IDs of patients in it whom no links workbook has held before."""
 
@@ -70,8 +76,11 @@ def assign_links(
     rows = assignment.never_handed_out if settings.only_new else assignment.rows
     count_rows(summary, table, screened, linked=assignment.rows)
     _count_calls(summary, result, links, written=rows)
+    given = assignment.of(rows)
     return Delivery(
-        links_sheet(table, roster.id_column, screened, rows=rows, links=assignment.of(rows), output=output),
+        links_sheet(table, roster.id_column, screened, rows=rows, links=given, output=output),
+        rows=rows,
+        links=given.column("link"),
         first_time=screened.ids.filter(pa.array(rows & assignment.never_handed_out)).unique(),
         split_values=None if output.split_by is None else table.column(output.split_by).filter(pa.array(rows)),
     )

@@ -1,9 +1,11 @@
 """The first half of a run and the whole of a check: a roster is read and screened, by the settings of the one who asks."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,13 +14,14 @@ from batchlinks.columns.cautions import Caution, CautionsUndecided, find_caution
 from batchlinks.columns.id_column import IdColumn, IdColumnUndecided, choose_id_column
 from batchlinks.config.id_pattern import IdPattern
 from batchlinks.config.secrets import RESULT_PASSWORD, read_result_password, read_secret
-from batchlinks.config.settings import RunSettings
+from batchlinks.config.settings import RunSettings, deployment
 from batchlinks.corrections.cell_correction import CellCorrection, apply_corrections
-from batchlinks.corrections.corrections_file import read_corrections
+from batchlinks.corrections.corrections_file import find_changes, read_corrections
 from batchlinks.errors import RosterError, SettingsError
+from batchlinks.healthex.whose_link import candidates, xid_of
 from batchlinks.logs import logger
 from batchlinks.next_steps import COMMAND, Advice, Do
-from batchlinks.patients.identifier import read_id
+from batchlinks.patients.identifier import clean, read_id
 from batchlinks.pipeline.audit import user_name
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.results.publish.result_files import NO_FOLDER, ResultFiles
@@ -101,17 +104,18 @@ def load_roster(
         header_row=settings.header_row,
         id_column=settings.id_column,
         encoding=settings.encoding,
-        password=_password(settings, context.environment),
+        password=read_roster_password(settings, context.environment),
     )
     table = without_report_columns(read_roster(source, options))
     summary.roster, summary.roster_sha256 = table.name, table.sha256
-    table, corrections = _correct(table, settings, context, options.password)
+    table, corrections = _correct(source, table, settings, context, options)
     hooks.on_table(table)
     try:
         column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
     except IdColumnUndecided as question:
         raise _with_ragged_rows(question, table) from None
     summary.id_column = column.name
+    table = _mark_typed_since(table, column, settings, context)
     logger().info(
         f"Read {len(table):,} row{'' if len(table) == 1 else 's'}{f' from sheet {table.sheet}' if table.sheet else ''}; "
         f"the patient ID is in {column.name}.",
@@ -123,13 +127,16 @@ def load_roster(
 
 
 def _correct(
-    table: Table, settings: RunSettings, context: RunContext, password: str | None
+    source: Source, table: Table, settings: RunSettings, context: RunContext, options: ReadOptions
 ) -> tuple[Table, Sequence[CellCorrection]]:
     """The list with its corrections, and these."""
-    found = list(context.corrections)
+    found, by = list(context.corrections), context.user or user_name()
+    if table.annotated is not None and isinstance(source, Path):
+        found += _changes_in_annotated(source, table, options, by)
     if settings.corrections is not None:
-        by = context.user or user_name()
-        found += read_corrections(settings.corrections, apply_corrections(table, found), by=by, password=password)
+        found += read_corrections(
+            settings.corrections, apply_corrections(table, found), by=by, password=options.password
+        )
     if found:
         cells, rows = len(found), len({each.row for each in found})
         logger().info(
@@ -143,6 +150,41 @@ def _correct(
     return apply_corrections(table, found), found
 
 
+def _changes_in_annotated(source: Path, table: Table, options: ReadOptions, by: str) -> Sequence[CellCorrection]:
+    """What was typed into an annotated workbook, for the record, where the list from which it was made lies beside it."""
+    assert table.annotated is not None  # noqa: S101 - for the type checker
+    original = source.with_name(Path(table.annotated.list_name).name)
+    if original == source or not original.is_file():
+        return ()
+    before = read_roster(original, dataclasses.replace(options, sheet=table.sheet))
+    if before.sha256 != table.annotated.list_sha256:
+        return ()
+    return find_changes(table, before, by=by) or ()
+
+
+def _mark_typed_since(table: Table, column: IdColumn, settings: RunSettings, context: RunContext) -> Table:
+    """Of an annotated workbook: a row whose ID is not the one that the link beside it names was typed since. Where no link
+    says so, nobody knows, and the row is looked at as closely."""
+    if table.annotated is None:
+        return table
+    host = deployment(context.environment).link_host
+    parts = zip(*(table.column(part).to_pylist() for part in column.parts), strict=True)
+    typed = np.array(
+        [
+            not _names(link, settings.id_join.join(map(clean, cells)), settings.id_width, host)
+            for cells, link in zip(parts, table.annotated.links.to_pylist(), strict=True)
+        ],
+        dtype=bool,
+    )
+    first = column.parts[0]
+    return dataclasses.replace(table, typed={**table.typed, first: table.typed.get(first, False) | typed})
+
+
+def _names(link: str, cell: str, width: int | None, host: str) -> bool:
+    xid = xid_of(link, host) if link else None
+    return xid is not None and read_id(cell, width=width)[0] in candidates(xid)
+
+
 def _with_ragged_rows(question: IdColumnUndecided, table: Table) -> IdColumnUndecided:
     """The question after what may be its cause: rows that are wider or narrower than the header."""
     if not table.ragged_fields:
@@ -151,7 +193,7 @@ def _with_ragged_rows(question: IdColumnUndecided, table: Table) -> IdColumnUnde
     return IdColumnUndecided(f"{cause} ", *question.args, candidates=question.candidates, names=question.names)
 
 
-def _password(settings: RunSettings, environment: Mapping[str, str]) -> str | None:
+def read_roster_password(settings: RunSettings, environment: Mapping[str, str]) -> str | None:
     """Of the roster; where there is none, an error report that --protect encrypted has that of the results."""
     password = read_secret("BATCHLINKS_ROSTER_PASSWORD", environment, in_keyring=False)
     if not password and settings.protect:

@@ -11,6 +11,7 @@ from batchlinks.ledger import DoNotContact, Ledger
 from batchlinks.logs import logger
 from batchlinks.next_steps import Advice, Do
 from batchlinks.pipeline import audit
+from batchlinks.pipeline.annotation import annotate, open_for_annotation
 from batchlinks.pipeline.contact_guard import ContactGuard, OptedOutMeanwhile
 from batchlinks.pipeline.context import Preview, RunContext, RunHooks
 from batchlinks.pipeline.delivery import Delivery, assign_links, plan_output, report_refusals
@@ -60,6 +61,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
         with open_results(source, settings, context, endpoint.project_id) as files:
             roster = load_roster(source, settings, context, hooks, summary)
             output = plan_output(roster, settings)
+            workbook = open_for_annotation(source, roster, output, settings, context.environment)
             with _open_ledger(settings, context, endpoint) as ledger:
                 guard = ContactGuard(do_not_contact, ledger, exact_ids=settings.exact_ids)
                 screened = apply_screening(roster, settings, withdrawn=guard.listed)
@@ -79,9 +81,15 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 while True:
                     refused, reports = report_refusals(roster, screened, output, settings)
                     sheets = {"links": delivery.sheet, **reports}
+                    if workbook is not None:
+                        annotate(workbook, roster, screened, delivery)
                     try:
                         published = files.publish(
-                            summary, sheets, delivery.split_values, last_look=guard.check_unchanged
+                            summary,
+                            sheets,
+                            delivery.split_values,
+                            annotated=workbook,
+                            last_look=guard.check_unchanged,
                         )
                         break
                     except OptedOutMeanwhile:

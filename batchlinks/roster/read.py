@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from batchlinks.errors import RosterError
+from batchlinks.roster.annotations import without_annotations
 from batchlinks.roster.other_tables import sort_out_tables
 from batchlinks.roster.reader_process import reading_process
 from batchlinks.roster.source import ENDINGS, ReadOptions, RosterBytes
@@ -115,6 +116,8 @@ def _read_in_child(source: Path | RosterBytes, options: ReadOptions, time_limit:
             f"{source.name} cannot be read: {reason}, or it would expand beyond reason. Open it in Excel, copy the "
             "patient list into a new workbook, and use that."
         )
-    table, above = received
-    table = sort_out_tables(table, above, id_column=options.id_column, may_leave_out=options.header_row is not None)
-    return without_unused_columns(table)
+    table, known = received
+    table = sort_out_tables(
+        table, known.rows_above, id_column=options.id_column, may_leave_out=options.header_row is not None
+    )
+    return without_unused_columns(without_annotations(table, known.properties))

@@ -43,6 +43,9 @@ class TableInfo:
     formats_unknown: bool = False
     total_rows: list[int] = field(default_factory=list)
     ragged_fields: list[tuple[int, list[str]]] = field(default_factory=list)
+    properties: dict[str, str] = field(default_factory=dict)
+    """Custom properties of a workbook that we wrote."""
+
     rows_above: int = 0
     """How many of the rows stand above the header."""
 
@@ -98,9 +101,9 @@ class TableWriter:
             self._stream = None
 
 
-def receive_table(source: IO[bytes], name: str) -> tuple[Table, int] | None:
-    """The table that a `TableWriter` sends through `source`, and how many of its rows stand above its header; None when
-    the sender went away before its end.
+def receive_table(source: IO[bytes], name: str) -> tuple[Table, TableInfo] | None:
+    """The table that a `TableWriter` sends through `source`, and what else is known of it; None when the sender went away
+    before its end.
 
     Raises the error that was sent in place of a table.
     """
@@ -118,7 +121,7 @@ def receive_table(source: IO[bytes], name: str) -> tuple[Table, int] | None:
     facts = closing["facts"]
     assert isinstance(facts, dict)  # noqa: S101 - for the type checker
     known = TableInfo(**facts)
-    return _table(received, known, name), known.rows_above
+    return _table(received, known, name), known
 
 
 def _table(received: pa.Table, facts: TableInfo, name: str) -> Table:

@@ -3,12 +3,14 @@
 import datetime as dt
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import python_calamine as calamine
 
 from batchlinks.errors import RosterError
+from batchlinks.roster.annotations import read_properties
 from batchlinks.roster.calamine_corrections import (
     AGGREGATE,
     LEAP_DAY,
@@ -39,6 +41,7 @@ _EXTRA_MEMORY_OF_BINARY = 30  # for each byte of a file that is not, or differen
 def read_workbook(name: str, content: bytes, kind: FileKind, options: ReadOptions, writer: TableWriter) -> TableInfo:
     """Send the table in `content` through `writer`. Raises `RosterError` and `SettingsError`."""
     details: Details | None = None
+    properties: dict[str, str] = {}
     if kind is FileKind.XLS:
         limit_memory(_EXTRA_MEMORY_OF_BINARY * len(content))
         details = _xls_details(content)
@@ -46,11 +49,12 @@ def read_workbook(name: str, content: bytes, kind: FileKind, options: ReadOption
         archive = Archive(name, content)
         limit_memory(archive.memory_needed)
         if kind is FileKind.XLSX:
+            properties = read_properties(archive)
             details = XlsxDetails(archive)
             content = details.content_to_read(content)
     try:
         with calamine.load_workbook(io.BytesIO(content)) as book:
-            return _Workbook(name, book, details).read(options, writer)
+            return replace(_Workbook(name, book, details).read(options, writer), properties=properties)
     except calamine.PasswordError:
         raise RosterError(f"{name} is protected with a password in a way that cannot be opened here.") from None
     except (calamine.CalamineError, OSError):

@@ -290,7 +290,7 @@ def _to_download(uploads: Uploads, upload: Upload, summary: Path, outputs: Itera
     """What there is of `links`, `errors`, `duplicates` and `summary`. Links in several files become one zip archive."""
     stem = summary.name.removesuffix(".summary.json")
     known = {f"{stem}.errors.xlsx": "errors", f"{stem}.errors.csv": "errors", f"{stem}.duplicates.csv": "duplicates"}
-    known[f"{stem}.corrections.csv"] = "corrections"
+    known |= {f"{stem}.corrections.csv": "corrections", f"{stem}.annotated.xlsx": "annotated"}
     files = {known[name]: _within(uploads, upload, summary.parent / name) for name in outputs if name in known}
     links = [summary.parent / name for name in outputs if name not in known]
     if links != [summary.parent / f"{stem}.links{links[0].suffix}"]:

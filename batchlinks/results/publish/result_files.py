@@ -11,6 +11,7 @@ import pyarrow as pa
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.logs import logger
 from batchlinks.next_steps import Part, Setting
+from batchlinks.results.annotated_workbook import AnnotatedWorkbook
 from batchlinks.results.csv_writer import write_csv
 from batchlinks.results.protect import write_protected
 from batchlinks.results.publish.existing_set import Owner
@@ -33,6 +34,7 @@ _MANY_PICTURES = 1_000
 _REPORT_ROLES = ("errors", "duplicates", "corrections")
 """The sheets of the error report, in their order."""
 
+_ANNOTATED = "annotated.xlsx"
 _LIST = "files.csv"
 _LIST_HEADERS = ("file", "value", "rows")
 _NO_PARTS = [pa.array([], pa.string())] * len(_LIST_HEADERS)
@@ -74,8 +76,8 @@ class ResultFiles:
         if output_dir is None and not isinstance(source, Path):
             raise SettingsError(*NO_FOLDER)
         folder = output_dir if output_dir is not None else Path(source).parent  # type: ignore[arg-type]
-        name = source.name
-        place = str(source.resolve()) if isinstance(source, Path) else source.address
+        name = _name_of_list(source.name)
+        place = str(source.resolve().with_name(name)) if isinstance(source, Path) else source.address
         self._check = check
         self._kind = kind
         self._password = password
@@ -119,13 +121,14 @@ class ResultFiles:
         sheets: Mapping[str, Sheet],
         split_values: pa.Array | None = None,
         *,
+        annotated: AnnotatedWorkbook | None = None,
         last_look: Callable[[], object] = lambda: None,
     ) -> PublishedFiles:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 
         `sheets`: `links` (not for a check), `errors`, `duplicates`, and `corrections` where there are any.
-        `split_values`: one for each row of `links`, where
-        each value is to have a workbook of its own. What is too long for a workbook goes to CSV, and the log says so.
+        `split_values`: one for each row of `links`, where each value is to have a workbook of its own. What is too long
+        for a workbook goes to CSV, and the log says so.
         `last_look` is called when all is written and nothing is in its place yet, and may raise.
         Raises BatchlinksError when that fails.
         """
@@ -135,6 +138,9 @@ class ResultFiles:
             if links.pictures is not None and len(links) >= _MANY_PICTURES:
                 logger().info(f"Drawing {len(links):,} QR codes, which takes a while.")
             written = self._write_links(links) if split_values is None else self._write_parts(links, split_values)
+        if annotated is not None:
+            self._write_annotated(annotated)
+            written["annotated"] = _ANNOTATED
         written |= self._write_errors([sheets[role] for role in _REPORT_ROLES if role in sheets])
         released = self._release.publish(summary.as_json(), last_look=last_look)
         summary.outputs = dict(released.outputs)
@@ -169,6 +175,13 @@ class ResultFiles:
             return {}
         self._release.folder(_QR_FOLDER)
         return {"qr": _QR_FOLDER}
+
+    def _write_annotated(self, annotated: AnnotatedWorkbook) -> None:
+        with self._release.open(_ANNOTATED) as file:
+            if self._password is None:
+                annotated.save(file)
+            else:
+                write_protected(file, annotated.save, self._password)
 
     def _write_errors(self, sheets: Sequence[Sheet]) -> dict[str, str]:
         name, before = ("check", "check.") if self._check else ("errors", "")
@@ -221,6 +234,12 @@ class ResultFiles:
                 with self._release.open(f"{folder}/{name}") as file:
                     file.write(picture)
             yield picture
+
+
+def _name_of_list(name: str) -> str:
+    """Of an annotated workbook, the name of the list from which it was made."""
+    stem, ending = Path(name).stem, Path(name).suffix
+    return f"{stem.removesuffix('.annotated') or stem}{ending}"
 
 
 def _tell_what_is_left_out(links: Sheet) -> None:
