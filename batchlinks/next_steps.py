@@ -88,6 +88,9 @@ class Do(Enum):
     CHANGE_LEDGER = auto()
     """The ledger is somewhere where it cannot be used."""
 
+    RESTORE_LEDGER = auto()
+    """The ledger is gone, or another than before: bring the right one back, or say that it is meant to be new."""
+
     MEND_LEDGER = auto()
     """The ledger does not hold any more what was written."""
 
@@ -216,6 +219,10 @@ COMMAND = Door(
         ),
         Do.GIVE_PROJECT: "give --project-id, or set HEALTHEX_PROJECT_ID.",
         Do.CHANGE_LEDGER: "Mend that, or give another place with --ledger.",
+        Do.RESTORE_LEDGER: (
+            "Restore it from a backup, or correct --ledger. If it is meant to be new, add --new-ledger to this one command: all "
+            "patients are then asked for again, and links sent before may stop working."
+        ),
         Do.MEND_LEDGER: (
             "Restore it from a backup, or give another place with --ledger; links recorded in it would be asked for again."
         ),
@@ -252,6 +259,7 @@ WORKBOOK = Door(
         Do.GIVE_RESULT_PASSWORD: "ask IT to set one.",
         Do.GIVE_PROJECT: "ask IT.",
         Do.CHANGE_LEDGER: "Ask IT.",
+        Do.RESTORE_LEDGER: "Ask IT.",
         Do.MEND_LEDGER: "Ask IT.",
     },
     name_of=lambda name: f"“{name.replace('_', ' ')}”",

@@ -42,7 +42,7 @@ def run_demo(output_dir: Path, *, progress: Progress) -> Report:
             "BATCHLINKS_DATA_DIR": data,
         }
         settings = RunSettings(project_id=_PROJECT)
-        return run(roster, settings, RunContext(environment=environment), RunHooks(progress=progress))
+        return run(roster, settings, RunContext(environment=environment, is_trial=True), RunHooks(progress=progress))
 
 
 def _sample() -> Path:

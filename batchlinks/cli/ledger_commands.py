@@ -230,6 +230,7 @@ def withdraw(
     new = opted_out.add(wanted, by=user_name(), reason=reason) if everywhere else 0
     unknown, place = len(wanted), _place(context, ledger)
     if not everywhere or place.exists():
+        _refuse_lost(place)
         with Records(place, make=True) as records:
             project, _ = _chosen(context, records, only_id, only_named, make=True)
             if not everywhere:
@@ -414,7 +415,9 @@ def accept_unnamed(
         only_id = choose_project(RunSettings(), config_of(context), os.environ)
     if not (only_id or only_named):
         raise SettingsError("Which project? Give --project-id ID or --project NAME.")
-    with Records(_place(context, ledger), make=True) as records:
+    place = _place(context, ledger)
+    _refuse_lost(place)
+    with Records(place, make=True) as records:
         project, _ = _chosen(context, records, only_id, only_named, make=True)
         assert project is not None  # noqa: S101 it is made where there is none
         is_new = records.accept_unnamed(project, accepted=not undo)
@@ -459,6 +462,14 @@ def _wanted(ids: Path | None, *, otherwise: str) -> Mapping[str, int]:
             "No patient ID was given, so nothing was done. Pipe the IDs in, one a line, or use --ids FILE."
         )
     return wanted
+
+
+def _refuse_lost(ledger: Path) -> None:
+    """Raise SettingsError where a new ledger would be made in place of one that is gone."""
+    from batchlinks.config.installation import Installation
+    from batchlinks.pipeline.run_ledger import refuse_lost_ledger
+
+    refuse_lost_ledger(ledger, Installation.of(os.environ))
 
 
 def _opted_out(path: Path | None) -> "DoNotContact":

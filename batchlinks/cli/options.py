@@ -89,7 +89,7 @@ def _option(entry: "Field[Any]", annotation: Any, *, hidden: bool = False) -> De
         entry.name,
         default=entry.default,
         show_default=entry.default not in (None, False, "", ()),
-        envvar=[variable(entry.name), *option.variables],
+        envvar=None if option.one_run else [variable(entry.name), *option.variables],
         help=option.help,
         hidden=hidden,
         **shape,

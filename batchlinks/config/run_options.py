@@ -49,6 +49,7 @@ class RunOptions(TypedDict, total=False):
     strict_links: bool
     ledger: str | Path | None
     no_ledger: bool
+    new_ledger: bool
     ledger_keep_days: int | None
     refresh: bool
     share_with_group: bool

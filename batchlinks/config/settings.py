@@ -66,6 +66,9 @@ class Option:
     names_columns: bool = False
     """Whether it takes several columns, whose names may hold spaces and commas."""
 
+    one_run: bool = False
+    """Whether it is said with the command only, each time: in no settings file and in no variable."""
+
     only_run: bool = False
     """Whether `check` does without it."""
 
@@ -228,6 +231,12 @@ class RunSettings:
         maximum=36_500,
         only_run=True,
     )
+    new_ledger: bool = _option(
+        False,
+        "The ledger is meant to be new, although links were recorded before. For this run only.",
+        Group.IT,
+        one_run=True,
+    )
     refresh: bool = _option(False, "Ask again for all; links sent before may stop working.", Group.IT, only_run=True)
     share_with_group: bool = _option(False, "Let the group read the results.", Group.IT)
 
@@ -284,6 +293,9 @@ class ServeSettings:
     )
     runs_at_once: int = _option(
         2, "Runs at the same time at most; others wait in line.", metavar="N", minimum=1, maximum=100
+    )
+    allow_new_ledger: bool = _option(
+        False, "Let people on the page say that the ledger is meant to be new where one is gone.", Group.IT
     )
     certfile: Path | None = _option(None, "TLS certificate with its chain, as PEM.", Group.IT, metavar="FILE")
     keyfile: Path | None = _option(None, "Key of the certificate, as PEM.", Group.IT, metavar="FILE")
@@ -509,6 +521,10 @@ NOT_IN_TABLES = frozenset(
 
 def _option_name(key: str, known: Collection[str], path: Path) -> str:
     name = key.replace("-", "_")
+    if name in _ONE_RUN:
+        raise SettingsError(
+            f"{path} holds {key}, which is for one run: say --{name.replace('_', '-')} with the command, once."
+        )
     if _SECRETS.search(key):
         raise SettingsError(f"{path} holds a secret ({key}). Secrets come from HEALTHEX_API_KEY and its like only.")
     if name not in known:
@@ -532,6 +548,7 @@ def as_given(value: object, key: str, where: str) -> str | tuple[str, ...]:
     raise SettingsError(f'{where}: {key} is a list of columns: {key} = ["Deceased"].')
 
 
+_ONE_RUN = frozenset(entry.name for entry in fields(RunSettings) if entry.metadata["option"].one_run)
 _NAMES_COLUMNS = frozenset(entry.name for entry in fields(RunSettings) if entry.metadata["option"].names_columns)
 
 

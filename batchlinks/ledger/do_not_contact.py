@@ -25,6 +25,7 @@ from typing import Self
 import pyarrow as pa
 from filelock import Timeout
 
+from batchlinks.config.installation import Installation
 from batchlinks.config.paths import find_do_not_contact
 from batchlinks.config.small_files import read_small_file
 from batchlinks.errors import BatchlinksError, SettingsError
@@ -109,6 +110,9 @@ class DoNotContact:
         """`must_exist`: it was named, or was there before. Else a file that is not there lists nobody."""
         self.path = path
         self._must_exist = must_exist
+        self._installation: Installation | None = None
+        """Where it is noted that the list of the data folder is there, so that it is missed once it is gone."""
+
         self._stamp: tuple[int, ...] | None = None
         self._content: _OptOutFile | None = None
         self._ids: frozenset[str] = frozenset()
@@ -117,7 +121,11 @@ class DoNotContact:
     @classmethod
     def open(cls, path: Path | None, environment: Mapping[str, str]) -> Self:
         """The file that a setting names, or else the one in the data folder. Raises SettingsError where it cannot be used."""
-        found = cls(find_do_not_contact(path, environment), must_exist=path is not None)
+        installation = Installation.of(environment)
+        must_exist = path is not None or installation.had_do_not_contact
+        found = cls(find_do_not_contact(path, environment), must_exist=must_exist)
+        if path is None:
+            found._installation = installation
         found.entries()
         return found
 
@@ -181,6 +189,9 @@ class DoNotContact:
                     header = content.layout.delimiter.join(COLUMNS) + content.layout.newline
                     text = _BYTE_ORDER_MARK + header + _lines_of(added, content.layout)
                     self._replace(text.encode())
+                if self._installation is not None:
+                    with self._explain_failure():
+                        self._installation.remember_do_not_contact()
         return len(new)
 
     def remove(self, external_ids: Collection[str]) -> set[str]:

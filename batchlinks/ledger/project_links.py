@@ -13,7 +13,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -45,7 +45,7 @@ from batchlinks.ledger.patient_files import (
     patients_in,
     rows_of_patients,
 )
-from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now
+from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now, read_identity
 
 _FLUSH_EVERY_S = 0.05
 _ROWS_AT_ONCE = 4_096
@@ -111,12 +111,24 @@ class Ledger:
     Raises SettingsError on opening when the file cannot be used, LedgerError when writing fails later.
     """
 
-    def __init__(self, path: Path | None, *, api: str, project_id: str) -> None:
-        """`path` None keeps the ledger in memory for this run only."""
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        api: str,
+        project_id: str,
+        on_first_answer: Callable[["Ledger"], object] = lambda _: None,
+    ) -> None:
+        """`path` None keeps the ledger in memory for this run only. `on_first_answer` hears of the first that is recorded."""
         self._path = path
+        self.api, self.project_id = api, project_id
+        self._on_first_answer = on_first_answer
         self._read = open_ledger(path, examine=True)
-        self._api = api
         with explained(path):
+            try:
+                self.ledger_id = None if path is None else read_identity(self._read)
+            except ValueError as error:
+                raise SettingsError(*damaged(path)) from error
             self._project = project_number(self._read, api, project_id)
             self._read.execute("BEGIN IMMEDIATE")  # a file that cannot be written is refused before any call
             self._read.rollback()
@@ -143,6 +155,10 @@ class Ledger:
 
     def __enter__(self) -> Self:
         return self
+
+    def close(self) -> None:
+        """Leave it, where no run has begun."""
+        self.__exit__(None, None, None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -441,6 +457,10 @@ class Ledger:
         ]
         return pa.concat_tables([known, pa.Table.from_pylist(rows, _KNOWN)])
 
+    def has_links(self) -> bool:
+        """Whether any link of the project is recorded."""
+        return not self._holds_at_most(0)
+
     def withdrawn(self) -> frozenset[str]:
         """IDs that are never to be sent or handed out in this project."""
         return frozenset(one for one, project, _ in self._withdrawals() if project in (0, self._project))
@@ -477,7 +497,7 @@ class Ledger:
             " OR EXISTS (SELECT 1 FROM withdrawal WHERE external_id = ?2)"
         )
         with self._reading():
-            return {text for text in texts if self._read.execute(query, (self._api, text)).fetchone()[0]}
+            return {text for text in texts if self._read.execute(query, (self.api, text)).fetchone()[0]}
 
     def all_known(self) -> pa.Array:
         """All of the IDs that `known` knows, some perhaps more than once."""
@@ -487,7 +507,7 @@ class Ledger:
         )
         found = [pa.array([], pa.string())]
         with self._reading():
-            cursor = self._read.execute(query, (self._api,))
+            cursor = self._read.execute(query, (self.api,))
             while rows := cursor.fetchmany(_ROWS_AT_ONCE):
                 found.append(pa.array([external_id for (external_id,) in rows], pa.string()))
         return pa.concat_arrays(found)
@@ -507,11 +527,11 @@ class Ledger:
         )
         with explained(self._path):
             others = self._read.execute(
-                "SELECT count(*) FROM project WHERE api = ? AND number != ?", (self._api, self._project)
+                "SELECT count(*) FROM project WHERE api = ? AND number != ?", (self.api, self._project)
             ).fetchone()
         if not others[0]:
             return set()
-        return {external_id for rows in self._matching(external_ids, query, self._api) for (external_id,) in rows}
+        return {external_id for rows in self._matching(external_ids, query, self.api) for (external_id,) in rows}
 
     def other_owners(self, links: Collection[str]) -> Mapping[str, Collection[str]]:
         """To which IDs, in any project of this API, the ledger gives each of these links."""
@@ -520,7 +540,7 @@ class Ledger:
             "SELECT link, link.external_id FROM link JOIN project ON project.number = link.project"
             " WHERE project.api = ?2 AND link IN (SELECT external_id FROM wanted)"
         )
-        for rows in self._matching(pa.array(links, pa.string()), query, self._api):
+        for rows in self._matching(pa.array(links, pa.string()), query, self.api):
             for link, external_id in rows:
                 owners.setdefault(link, set()).add(external_id)
         return owners
@@ -570,6 +590,8 @@ class Ledger:
         It takes the place of an earlier link with `replace`, and of that link alone with `instead_of`. Raises LedgerError
         once writing has failed; `links_for` knows the answer all the same.
         """
+        if not self._recorded:
+            self._on_first_answer(self)
         self._recorded = True
         self._waiting.put((external_id, link, now(), replace, instead_of))
         self._raise_failure()

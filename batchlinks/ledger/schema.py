@@ -3,6 +3,8 @@
 A step and the note that it was done are one transaction, so that a ledger is of one version or the next.
 """
 
+import hashlib
+import secrets
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -175,11 +177,32 @@ def _patient_files(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE link ADD COLUMN handed_in INTEGER REFERENCES patient_file")
 
 
+def _identity(connection: sqlite3.Connection) -> None:
+    """The ledger's ID, by which a new one is told from the one that was there, and which every copy keeps.
+
+    That of a ledger of an older version is made of its first run, so that an old copy of it, brought up to date later, has the
+    same.
+    """
+    connection.execute("CREATE TABLE identity (ledger_id TEXT NOT NULL, check_value INTEGER NOT NULL)")
+    first = connection.execute("SELECT run_id, started_at FROM run ORDER BY number LIMIT 1").fetchone()
+    ledger_id = hashlib.sha256("\n".join(first).encode()).hexdigest()[:16] if first else secrets.token_hex(8)
+    connection.execute("INSERT INTO identity VALUES (?, ?)", (ledger_id, check_value(ledger_id)))
+
+
+def read_identity(connection: sqlite3.Connection) -> str:
+    """The ledger's ID. Raises ValueError where it is damaged."""
+    ((ledger_id, value),) = connection.execute("SELECT ledger_id, check_value FROM identity").fetchall()
+    if value != check_value(ledger_id):
+        raise ValueError("the ledger's ID does not fit its check value")
+    return str(ledger_id)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first_tables,
     _runs_and_check_values,
     _naming,
     _patient_files,
+    _identity,
 )
 """In their order: the first makes version 1 of an empty file."""
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from batchlinks.config.paths import data_folder, find_ledger
+from batchlinks.config.paths import data_folder
 from batchlinks.config.secrets import read_credentials, read_result_password, read_secret
 from batchlinks.config.settings import NightlySettings, check_values, choose_project, deployment
 from batchlinks.errors import SettingsError
-from batchlinks.ledger import DoNotContact, Ledger
+from batchlinks.ledger import DoNotContact
 from batchlinks.nightly import message, receipts
 from batchlinks.nightly.inbox import Inbox
 from batchlinks.nightly.tables import RosterTable, SettingsOf, read_tables
 from batchlinks.pipeline.context import RunContext, RunHooks
+from batchlinks.pipeline.run_ledger import open_run_ledger, refuse_other_ledgers
 from batchlinks.results.publish.publisher import check_folder
 from batchlinks.storage.folder import Folder
 from batchlinks.storage.opening import open_folder
@@ -96,9 +97,9 @@ def check_tables(context: NightlyContext) -> None:
                 f"{table.name}: no project. Give it in the [[roster]] table, or set HEALTHEX_PROJECT_ID."
             )
         if not table.settings.no_ledger:
-            path = find_ledger(table.settings.ledger, run_context.environment)
-            with Ledger(path, api=deployment(run_context.environment).api_url, project_id=project):
-                pass
+            api = deployment(run_context.environment).api_url
+            with open_run_ledger(table.settings, run_context, api=api, project_id=project) as ledger:
+                refuse_other_ledgers(context.outbox, ledger, table.settings, run_context)
         DoNotContact.open(table.settings.do_not_contact, run_context.environment)
         if table.settings.exclude is not None and not table.settings.exclude.is_file():
             raise SettingsError(f"{table.name}: the exclude list {table.settings.exclude} is not there.")

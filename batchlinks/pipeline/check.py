@@ -1,15 +1,18 @@
 """A check: what a run would send and refuse, without one call."""
 
 from batchlinks.columns.cautions import question
+from batchlinks.config.installation import Installation
 from batchlinks.config.paths import find_ledger
 from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
-from batchlinks.ledger import DoNotContact, Ledger
+from batchlinks.ledger import DoNotContact
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.pipeline.delivery import count_rows, plan_output, report_refusals
 from batchlinks.pipeline.intake import Source, apply_screening, load_roster, log_warnings, open_results
 from batchlinks.pipeline.report import Report
+from batchlinks.pipeline.run_ledger import open_run_ledger, refuse_lost_ledger
+from batchlinks.results.summary import Summary
 
 _NO_HOOKS = RunHooks()
 
@@ -26,7 +29,7 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
         with open_results(source, settings, context, project_id, check=True) as files:
             roster = load_roster(source, settings, context, hooks, summary)
             output = plan_output(roster, settings)
-            withdrawn = do_not_contact.ids() | _read_withdrawn(settings, project_id, context)
+            withdrawn = do_not_contact.ids() | _read_withdrawn(settings, project_id, context, summary)
             screened = apply_screening(roster, settings, withdrawn=withdrawn)
             log_warnings(screened)
             for caution in roster.undecided:
@@ -39,10 +42,21 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
     return Report(summary, published, sheets, refused, undecided=roster.undecided)
 
 
-def _read_withdrawn(settings: RunSettings, project_id: str | None, context: RunContext) -> frozenset[str]:
-    """Only where there is a ledger already, since a check makes nothing but its own files."""
+def _read_withdrawn(
+    settings: RunSettings, project_id: str | None, context: RunContext, summary: Summary
+) -> frozenset[str]:
+    """Only where there is a ledger already, since a check makes nothing but its own files.
+
+    Raises SettingsError where there should be one.
+    """
     path = find_ledger(settings.ledger, context.environment)
-    if settings.no_ledger or project_id is None or not path.exists():
+    if settings.no_ledger or project_id is None:
         return frozenset()
-    with Ledger(path, api=deployment(context.environment).api_url, project_id=project_id) as ledger:
+    summary.api = deployment(context.environment).api_url
+    if not path.exists():
+        if not settings.new_ledger:
+            refuse_lost_ledger(path, Installation.of(context.environment), summary.api)
+        return frozenset()
+    with open_run_ledger(settings, context, api=summary.api, project_id=project_id, for_check=True) as ledger:
+        summary.ledger_id = ledger.ledger_id
         return ledger.withdrawn()

@@ -51,6 +51,9 @@ class RunContext:
     corrections: Sequence[CellCorrection] = field(default=(), repr=False)
     """Cells of the list that were typed since, where its door takes them itself."""
 
+    is_trial: bool = False
+    """Whether nothing of it is to be remembered, as of the demo."""
+
     user: str | None = None
     """Who asked for it, for the audit log, where that is not this process's own user."""
 

@@ -2,7 +2,6 @@
 
 import pyarrow as pa
 
-from batchlinks.config.paths import find_ledger
 from batchlinks.config.secrets import read_credentials
 from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
 from batchlinks.errors import SettingsError
@@ -34,6 +33,7 @@ from batchlinks.pipeline.missing_links import (
     require_cluster_installed,
 )
 from batchlinks.pipeline.report import Report
+from batchlinks.pipeline.run_ledger import open_run_ledger, warn_of_other_ledgers
 from batchlinks.results.sheets import OutputColumns
 from batchlinks.results.summary import Summary
 from batchlinks.row_codes import ToDo, WarningCode
@@ -54,7 +54,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
     ):
         settings = validate(settings)
         endpoint = _find_endpoint(settings, context)
-        summary.project_id = endpoint.project_id
+        summary.project_id, summary.api = endpoint.project_id, endpoint.api_url
         credentials = read_credentials(context.environment)
         require_cluster_installed(settings)
         do_not_contact = DoNotContact.open(settings.do_not_contact, context.environment)
@@ -62,7 +62,9 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
             roster = load_roster(source, settings, context, hooks, summary)
             output = plan_output(roster, settings)
             workbook = open_for_annotation(source, roster, output, settings, context.environment)
-            with _open_ledger(settings, context, endpoint) as ledger:
+            with open_run_ledger(settings, context, api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
+                summary.ledger_id = None if context.is_trial else ledger.ledger_id
+                warn_of_other_ledgers(files.folder, ledger, settings, context)
                 guard = ContactGuard(do_not_contact, ledger, exact_ids=settings.exact_ids)
                 screened = apply_screening(roster, settings, withdrawn=guard.listed)
                 guard.watch(screened)
@@ -113,11 +115,6 @@ def _find_endpoint(settings: RunSettings, context: RunContext) -> Endpoint:
         raise SettingsError("No project: ", Advice(Do.GIVE_PROJECT))
     where = deployment(context.environment)
     return Endpoint(where.api_url, where.link_host, project_id)
-
-
-def _open_ledger(settings: RunSettings, context: RunContext, endpoint: Endpoint) -> Ledger:
-    path = None if settings.no_ledger else find_ledger(settings.ledger, context.environment)
-    return Ledger(path, api=endpoint.api_url, project_id=endpoint.project_id)
 
 
 def _request_and_assign(

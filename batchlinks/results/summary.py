@@ -19,6 +19,10 @@ class Summary:
     roster: str = ""
     roster_sha256: str = ""
     project_id: str | None = None
+    api: str | None = None
+    ledger_id: str | None = None
+    """None without a ledger, and of versions before 0.3."""
+
     id_column: str = ""
     rows: int = 0
     linked: int = 0
@@ -71,6 +75,8 @@ class Summary:
                 name: content[name]
                 for name in ("run_id", "version", "roster", "roster_sha256", "project_id", "id_column")
             },
+            api=content.get("api"),
+            ledger_id=content.get("ledger_id"),
             **{name: content[name] for name in (*counted, "outputs")},
         )
 
@@ -96,6 +102,8 @@ class Summary:
             "calls": self.calls,
             "retries": self.retries,
             "exit_code": int(self.exit_code),
+            "api": self.api,
+            "ledger_id": self.ledger_id,
         }
 
 

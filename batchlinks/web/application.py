@@ -84,7 +84,9 @@ def serve_until_interrupted(
     folder = data_folder(environment)
     _keep_temporary_files_private(folder)
     max_bytes = serving.max_upload * _MEGABYTE
-    runs = Runs(UploadRules(base, config, serving.keep_days, serving.runs_at_once, max_bytes, folder))
+    runs = Runs(
+        UploadRules(base, config, serving.keep_days, serving.runs_at_once, max_bytes, folder, serving.allow_new_ledger)
+    )
     listener = _listener(serving.host, serving.port)
     policy = _access_policy(serving, environment)
     address = _address(serving, listener)

@@ -103,6 +103,8 @@ class UploadRules:
     at_once: int
     max_bytes: int
     data_folder: Path
+    new_ledgers: bool = False
+    """Whether a run may say that its ledger is meant to be new."""
 
 
 class Runs:
@@ -309,6 +311,8 @@ class Runs:
     # --- workers ----------------------------------------------------------------------------------------------
 
     async def _checked(self, upload: Upload, settings: dict[str, Any]) -> Upload:
+        if settings.get("new_ledger") and not self.rules.new_ledgers:
+            raise Unusable("Only IT can start a new record of links already made. Contact IT.")
         try:
             choose_project(effective(self.rules.base, settings), self.rules.config)
         except SettingsError as error:

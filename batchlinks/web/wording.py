@@ -77,6 +77,7 @@ PAGE = Door(
         Do.GIVE_RESULT_PASSWORD: "ask IT to set one.",
         Do.GIVE_PROJECT: f"choose one under “More choices” ({label('project_id')}), or ask IT to set one.",
         Do.CHANGE_LEDGER: "Contact IT.",
+        Do.RESTORE_LEDGER: "Contact IT.",
         Do.MEND_LEDGER: "Contact IT.",
     },
     name_of=label,

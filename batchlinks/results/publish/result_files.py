@@ -76,6 +76,9 @@ class ResultFiles:
         if output_dir is None and not isinstance(source, Path):
             raise SettingsError(*NO_FOLDER)
         folder = output_dir if output_dir is not None else Path(source).parent  # type: ignore[arg-type]
+        self.folder = folder
+        """Where the files go."""
+
         name = _name_of_list(source.name)
         place = str(source.resolve().with_name(name)) if isinstance(source, Path) else source.address
         self._check = check
