@@ -48,6 +48,19 @@ def test_a_header_without_a_known_word_is_found() -> None:
     assert header_row(["Extract"], ["Key", "Name", "Given", "Born", "Tel"], *PATIENTS) == 2
 
 
+@pytest.mark.parametrize("name", ["Q", "Item ", "ICD_"])
+def test_names_that_are_counted_on_are_headers(name: str) -> None:
+    counted = [f"{name}{number}" for number in range(99, 140)]
+    answers = [[*patient, *(str(at % 7) for at in range(len(counted)))] for patient in PATIENTS]
+
+    assert header_row(["Survey of 2026"], [*HEADER, *counted], *answers) == 2
+
+
+def test_two_ids_beside_each_other_are_no_headers() -> None:
+    with pytest.raises(NoHeader):
+        start_of(*(["Doe", "Ann", f"A{number}", f"A{number + 1}"] for number in range(1001, 1009)))
+
+
 def test_a_first_patient_without_any_digit_is_not_the_header() -> None:
     assert header_row(["Key", "Last", "First", "Born", "Tel"], ["N/A", "Doe", "Ann", "?", "none"], *PATIENTS) == 1
 

@@ -462,6 +462,7 @@ def test_what_goes_wrong_says_nothing_about_a_patient() -> None:
 # --- the reader's process -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_the_reader_gets_no_secret_and_is_gone_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
     environments: list[dict[str, str]] = []
@@ -487,6 +488,7 @@ def test_the_reader_gets_no_secret_and_is_gone_after_an_interruption(monkeypatch
     assert "s3cret" not in environments[0].values()
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "csv.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)

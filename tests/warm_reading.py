@@ -109,3 +109,9 @@ def loaded_reading_process() -> Iterator[None]:
         )
         yield
     loaded.close()
+
+
+@pytest.fixture
+def started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test of how the reading process is started: it is, for each roster."""
+    monkeypatch.setattr(reader_process, "subprocess", subprocess)

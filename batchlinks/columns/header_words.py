@@ -77,6 +77,9 @@ _VOUCHING_WORDS = frozenset(LEXICON["only_in_headers"].split())
 
 _LONGEST_HEADER = 100
 
+REMEMBERED = 65_536
+"""Headers and words of them whose meaning is kept in memory: several rules ask for each, and a list has up to 20,000 columns."""
+
 
 def fold(text: str) -> str:
     """Text without accents and compatibility forms (full-width letters, `№`); case is kept."""
@@ -99,7 +102,7 @@ def _known(word: str) -> bool:
     return word in _SENSES or word in _LOOSE_PARTS or word.isdigit()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def _taken_apart(run: str) -> tuple[str, ...] | None:
     """The fewest known words that make up a run of letters (`medrecno`), None if none do."""
     best: list[tuple[str, ...] | None] = [()]
@@ -132,7 +135,7 @@ def _chunk_words(chunk: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def words_of(header: str) -> tuple[str, ...]:
     """The words of a header in lower case, without accents, phrases drawn together.
 
@@ -165,6 +168,7 @@ def _is_note(text: str) -> bool:
     return words[0] in _OPENS_A_NOTE or any(sense_of(word) is Sense.NOTE for word in words)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def senses_of(header: str) -> tuple[Sense, ...]:
     return tuple(sense_of(word) for word in words_of(header))
 

@@ -6,8 +6,10 @@ above a header that look like patients are refused, never passed over.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 
 from batchlinks.columns.header_words import key
@@ -24,6 +26,9 @@ _MIN_FILL = 0.6  # share of the table's columns that a header row has at least
 MAX_VALUES = 0.2  # share of a header row's cells that may look like values: `2024`, `90-day`
 _MAX_LABEL = 200  # characters; longer is prose
 
+_COUNTED = re.compile(r"([A-Za-z][A-Za-z _.-]*)(\d{1,9})")
+"""A name with a number behind it."""
+
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad"))
 _VALUE = re.compile(
     r"""
@@ -38,12 +43,17 @@ _VALUE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PreviewRow:
     """One of the first rows: its number as a spreadsheet shows it, and its cells as text, all from column A on."""
 
     number: int
     cells: Sequence[str]
+
+    @cached_property
+    def values(self) -> frozenset[int]:
+        """Positions of the cells that look like values."""
+        return _values(self.cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +200,26 @@ def is_value(cell: str) -> bool:
 
 
 def _is_labels(row: PreviewRow) -> bool:
-    filled = [cell for cell in row.cells if is_filled(cell)]
-    values = sum(is_value(cell) for cell in filled)
-    return values <= MAX_VALUES * len(filled) and all(len(cell) <= _MAX_LABEL for cell in filled)
+    filled = _filled(row)
+    return len(row.values) <= MAX_VALUES * filled and all(len(cell) <= _MAX_LABEL for cell in row.cells)
+
+
+def _values(cells: Sequence[str]) -> frozenset[int]:
+    """Positions of the cells that look like values.
+
+    Names that are counted on through three cells or more (`Q101`, `Q102`, `Q103` …) do not: a survey's questions, and no
+    patient has three IDs in a row that follow each other.
+    """
+    values = {position for position, cell in enumerate(cells) if is_filled(cell) and is_value(cell)}
+    counted = {position: match for position in values if (match := _COUNTED.fullmatch(cells[position].strip()))}
+    follows = {
+        position
+        for position, match in counted.items()
+        if (before := counted.get(position - 1)) and before[1] == match[1] and int(before[2]) + 1 == int(match[2])
+    }
+    third = {position for position in follows if position - 1 in follows}
+    in_series = third | {position - 1 for position in third} | {position - 2 for position in third}
+    return frozenset(values - in_series)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,15 +236,17 @@ class _TableBody:
     def of(cls, rows: Sequence[PreviewRow]) -> "_TableBody":
         widest = sorted(_filled(row) for row in rows)
         usual = widest[len(widest) // 2] if widest else 0
-        body = [row for row in rows if _filled(row) >= usual / 2 and any(map(is_value, row.cells))]
+        body = [row for row in rows if _filled(row) >= usual / 2 and row.values]
         # Titles above a short table can be as many as its rows.
         body = body[len(body) // 4 :]
-        width = max((len(row.cells) for row in body), default=0)
         often, values = 0, set()
-        for index in range(width):
-            column = [row.cells[index] for row in body if index < len(row.cells) and is_filled(row.cells[index])]
-            often += 2 * len(column) >= len(body)
-            if column and 2 * sum(map(is_value, column)) >= len(column) and 4 * len(column) >= len(body):
+        filled, holding = Counter[int](), Counter[int]()
+        for row in body:
+            filled.update(index for index, cell in enumerate(row.cells) if is_filled(cell))
+            holding.update(row.values)
+        for index, number in filled.items():
+            often += 2 * number >= len(body)
+            if 2 * holding[index] >= number and 4 * number >= len(body):
                 values.add(index)
         return cls(often, frozenset(values))
 
@@ -225,7 +254,7 @@ class _TableBody:
         """Whether `row` is as full as the body and holds values in at least half of the columns where it does."""
         if 2 * _filled(row) < self.columns:
             return False
-        same = sum(1 for index in self.value_columns if index < len(row.cells) and is_value(row.cells[index]))
+        same = len(self.value_columns & row.values)
         return bool(same) and 2 * same >= len(self.value_columns)
 
 
