@@ -84,8 +84,8 @@ def check(
     return check_roster(open_source(roster, chosen), chosen, RunContext())
 
 
-_PATHS = frozenset({"exclude", "do_not_contact", "corrections", "output_dir", "ledger"})
-_SEVERAL_COLUMNS = frozenset({"heed", "ignore"})
+_PATHS = frozenset({"exclude", "do_not_contact", "corrections", "output_dir", "ledger", "letters", "message"})
+_SEVERAL_COLUMNS = frozenset({"heed", "ignore", "only_where"})
 
 
 def _combine(settings: RunSettings | None, options: RunOptions) -> RunSettings:

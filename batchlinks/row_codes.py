@@ -335,6 +335,21 @@ class WarningCode(Enum):
         "rows have the name and birth date of another row, with a different ID",
         "row has the name and birth date of another row, with a different ID",
     )
+    MINORS = (
+        "minors",
+        "patients are under 18 and get no letter or message",
+        "patient is under 18 and gets no letter or message",
+    )
+    BAD_PHONE = (
+        "bad_phone",
+        "telephone numbers aren't valid, so nothing can be sent to them",
+        "telephone number isn't valid, so nothing can be sent to it",
+    )
+    SAME_PHONE = (
+        "same_phone",
+        "patients share a telephone number with another patient and get no message",
+        "patient shares a telephone number with another patient and gets no message",
+    )
     HAD_A_LINK = (
         "had_a_link",
         "corrected rows have an ID that already has a link. Check that the ID is this patient's",

@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from batchlinks.cli.ledger_commands import ledger
 from batchlinks.cli.nightly_command import nightly
 from batchlinks.cli.options import takes, variable
-from batchlinks.cli.run_commands import check, demo, run
+from batchlinks.cli.run_commands import check, demo, run, templates
 from batchlinks.cli.serve_command import serve
 from batchlinks.cli.simulate_command import simulate
 from batchlinks.cli.terminal import OutputLost, be_silent, is_speaking, require_output, speak
@@ -140,5 +140,5 @@ def batchlinks() -> None:
     """
 
 
-for _command in (run, check, nightly, serve, ledger, simulate, demo):
+for _command in (run, check, nightly, serve, ledger, templates, simulate, demo):
     batchlinks.add_command(_command)

@@ -84,8 +84,9 @@ def _option(entry: "Field[Any]", annotation: Any, *, hidden: bool = False) -> De
         shape = {"multiple": True, "callback": _several, "metavar": option.metavar}
     else:
         shape = {"type": _click_type(annotation, option), "metavar": option.metavar}
+    on_unless_off = annotation is bool and entry.default is True
     return cloup.option(
-        flag(entry.name),
+        f"{flag(entry.name)}/{flag(f'no_{entry.name}')}" if on_unless_off else flag(entry.name),
         entry.name,
         default=entry.default,
         show_default=entry.default not in (None, False, "", ()),

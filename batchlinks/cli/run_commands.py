@@ -1,4 +1,4 @@
-"""`batchlinks run`, `check` and `demo`."""
+"""`batchlinks run`, `check`, `templates` and `demo`."""
 
 from pathlib import Path
 from typing import Any
@@ -98,3 +98,22 @@ def demo(output_dir: Path) -> int:
         from batchlinks.cli.demo import run_demo
 
         return told(run_demo(output_dir, progress=progress("text", quiet=False)), quiet=False)
+
+
+@cloup.command(epilog="Exit codes: 0 done; 2 nothing was written.")
+@cloup.argument("folder", type=AnyPath(path_type=Path), metavar="DIR", help="Folder for the files; made if need be.")
+def templates(folder: Path) -> int:
+    """Get templates to start from: letter, reminder, text, e-mail.
+
+    In English and Spanish, as drafts to fill in and have approved. Use them with --letters and --message, or in Word.
+    """
+    speak("text", quiet=False, verbose=False)
+    from batchlinks.outreach.drafts import write_templates
+    from batchlinks.outreach.outreach_plan import require_extra
+
+    require_extra()
+    written = write_templates(folder)
+    say(
+        f"Drafts in {folder.resolve()}: {', '.join(path.name for path in written)}. Have them approved before you use them."
+    )
+    return ExitCode.DONE

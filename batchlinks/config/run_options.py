@@ -36,6 +36,15 @@ class RunOptions(TypedDict, total=False):
     protect: bool
     qr: bool
     clickable: bool
+    letters: str | Path | None
+    message: str | Path | None
+    phone_column: str | None
+    phone_region: str
+    share_phones: bool
+    minors: str | None
+    language_column: str | None
+    only_where: Sequence[str]
+    csv_bom: bool
     keep_duplicates: bool
     only_new: bool
     limit: int | None

@@ -169,6 +169,39 @@ class RunSettings:
     )
     qr: bool = _option(False, "Add a QR code of each link, in the workbook and as a picture of its own.", only_run=True)
     clickable: bool = _option(False, "Make the links hyperlinks.", only_run=True)
+    letters: Path | None = _option(
+        None, "Write a letter for each patient from this Word template (.docx).", metavar="FILE"
+    )
+    message: Path | None = _option(
+        None, "Add the column message: this text, filled in for each patient.", metavar="FILE"
+    )
+    phone_column: str | None = _option(
+        None, "Add the column phone_e164 with the telephone numbers of this column.", metavar="NAME"
+    )
+    phone_region: str = _option("US", "Country of numbers without a country code.", metavar="CC", longest=2)
+    share_phones: bool = _option(False, "Send messages also to numbers that several patients share.")
+    minors: str | None = _option(
+        None,
+        'What stands before the name of a patient under 18, such as "To the parent or guardian of", or include; '
+        "else minors get no letter or message.",
+        metavar="TEXT",
+        longest=200,
+    )
+    language_column: str | None = _option(
+        None,
+        "Column with the patient's language: Spanish where it says so, from TEMPLATE.es.docx.",
+        metavar="NAME",
+    )
+    only_where: tuple[str, ...] = _option(
+        (),
+        "Hand out only rows where this column has this value, such as OK to text=Y. Repeatable.",
+        metavar="COLUMN=VALUE",
+        names_columns=True,
+        only_run=True,
+    )
+    csv_bom: bool = _option(
+        True, "Begin CSV files with a byte-order mark, which Excel needs and some other programs trip over.", Group.IT
+    )
     keep_duplicates: bool = _option(False, "Give every row of a duplicate the link.")
     only_new: bool = _option(
         False, "Leave out patients who stood in an earlier links workbook of this project.", only_run=True
@@ -351,7 +384,7 @@ def check_settings(settings: RunSettings) -> None:
     for one, other in CONTRADICTIONS:
         if getattr(settings, one) and getattr(settings, other):
             raise SettingsError(Setting(one), " and ", Setting(other), " contradict each other. Give one of them.")
-    for name in ("output_dir", "exclude", "do_not_contact", "corrections", "ledger"):
+    for name in ("output_dir", "exclude", "do_not_contact", "corrections", "ledger", "letters", "message"):
         if _ADDRESS.match(str(getattr(settings, name))):
             raise SettingsError(Setting(name), " takes a path of this computer. Only ROSTER may be an address.")
     if settings.no_ledger and settings.only_new:

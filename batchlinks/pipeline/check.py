@@ -8,7 +8,7 @@ from batchlinks.ledger import DoNotContact
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
 from batchlinks.pipeline.context import RunContext, RunHooks
-from batchlinks.pipeline.delivery import count_rows, plan_output, report_refusals
+from batchlinks.pipeline.delivery import count_rows, plan_letters_and_messages, plan_output, report_refusals
 from batchlinks.pipeline.intake import Source, apply_screening, load_roster, log_warnings, open_results
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run_ledger import open_run_ledger, refuse_lost_ledger
@@ -29,8 +29,10 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
         with open_results(source, settings, context, project_id, check=True) as files:
             roster = load_roster(source, settings, context, hooks, summary)
             output = plan_output(roster, settings)
+            outreach = plan_letters_and_messages(roster, settings, output)
             withdrawn = do_not_contact.ids() | _read_withdrawn(settings, project_id, context, summary)
             screened = apply_screening(roster, settings, withdrawn=withdrawn)
+            outreach.warn(screened)
             log_warnings(screened)
             for caution in roster.undecided:
                 logger().warning(f"{question(caution)} The run will ask whether to leave them out.", rows=caution.rows)

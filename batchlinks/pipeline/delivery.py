@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,9 +11,11 @@ from batchlinks.arrow import frees_memory
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.next_steps import Setting
+from batchlinks.outreach.outreach_plan import OutreachPlan, plan_outreach
 from batchlinks.pipeline.intake import Roster
 from batchlinks.pipeline.missing_links import RequestResult
 from batchlinks.results.assignment import assign
+from batchlinks.results.publish.result_files import Document
 from batchlinks.results.sheets import (
     OutputColumns,
     RefusedRow,
@@ -48,6 +50,9 @@ class Delivery:
     split_values: pa.Array | None = field(repr=False)
     """One for each of its rows, where each value gets a workbook of its own."""
 
+    letters: Mapping[str, Document] = field(default_factory=dict, repr=False)
+    """The files of the letters, by the end of their names, and what writes each."""
+
 
 def plan_output(roster: Roster, settings: RunSettings) -> OutputColumns:
     """Which columns staff get. Raises SettingsError where the settings and this roster do not go together."""
@@ -60,12 +65,24 @@ def plan_output(roster: Roster, settings: RunSettings) -> OutputColumns:
     return choose_output_columns(roster.table, roster.id_column, settings)
 
 
+def plan_letters_and_messages(roster: Roster, settings: RunSettings, output: OutputColumns) -> OutreachPlan:
+    """Which letters and messages there will be. Raises SettingsError where the list or a template does not allow for them."""
+    return plan_outreach(
+        roster.table,
+        roster.id_column,
+        settings,
+        link_column=output.link_column,
+        today=date.today(),
+    )
+
+
 @frees_memory
 def assign_links(
     roster: Roster,
     screened: Screened,
     links: pa.Table,
     output: OutputColumns,
+    outreach: OutreachPlan,
     settings: RunSettings,
     summary: Summary,
     result: RequestResult,
@@ -73,16 +90,28 @@ def assign_links(
     """Give each row the link of its own ID, and count what came of the run into `summary`."""
     table = roster.table
     assignment = assign(screened, links, keep_duplicates=settings.keep_duplicates)
-    rows = assignment.never_handed_out if settings.only_new else assignment.rows
+    rows = (assignment.never_handed_out if settings.only_new else assignment.rows) & outreach.handed_out
     count_rows(summary, table, screened, linked=assignment.rows)
     _count_calls(summary, result, links, written=rows)
     given = assignment.of(rows)
+    split_values = None if output.split_by is None else table.column(output.split_by).filter(pa.array(rows))
+    writes = outreach.adds_columns or bool(outreach.letters)
+    texts = given.column("link").to_pylist() if writes else []
     return Delivery(
-        links_sheet(table, roster.id_column, screened, rows=rows, links=given, output=output),
+        links_sheet(
+            table,
+            roster.id_column,
+            screened,
+            rows=rows,
+            links=given,
+            output=output,
+            more=outreach.more_columns(screened, rows, texts),
+        ),
         rows=rows,
         links=given.column("link"),
         first_time=screened.ids.filter(pa.array(rows & assignment.never_handed_out)).unique(),
-        split_values=None if output.split_by is None else table.column(output.split_by).filter(pa.array(rows)),
+        split_values=split_values,
+        letters=outreach.letter_files(screened, rows, texts, split_values) if outreach.letters else {},
     )
 
 

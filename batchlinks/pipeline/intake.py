@@ -72,6 +72,7 @@ def open_results(
         project_id=project_id,
         share_with_group=settings.share_with_group,
         password=read_result_password(context.environment) if settings.protect else None,
+        csv_bom=settings.csv_bom,
         check=check,
     )
 

@@ -9,11 +9,18 @@ from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.ledger import DoNotContact, Ledger
 from batchlinks.logs import logger
 from batchlinks.next_steps import Advice, Do
+from batchlinks.outreach.outreach_plan import OutreachPlan
 from batchlinks.pipeline import audit
 from batchlinks.pipeline.annotation import annotate, open_for_annotation
 from batchlinks.pipeline.contact_guard import ContactGuard, OptedOutMeanwhile
 from batchlinks.pipeline.context import Preview, RunContext, RunHooks
-from batchlinks.pipeline.delivery import Delivery, assign_links, plan_output, report_refusals
+from batchlinks.pipeline.delivery import (
+    Delivery,
+    assign_links,
+    plan_letters_and_messages,
+    plan_output,
+    report_refusals,
+)
 from batchlinks.pipeline.intake import (
     Roster,
     Source,
@@ -61,6 +68,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
         with open_results(source, settings, context, endpoint.project_id) as files:
             roster = load_roster(source, settings, context, hooks, summary)
             output = plan_output(roster, settings)
+            outreach = plan_letters_and_messages(roster, settings, output)
             workbook = open_for_annotation(source, roster, output, settings, context.environment)
             with open_run_ledger(settings, context, api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
                 summary.ledger_id = None if context.is_trial else ledger.ledger_id
@@ -72,6 +80,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 checks = LinkChecks(roster, screened, ledger, endpoint.link_host, strict=settings.strict_links)
                 plan = plan_requests(screened, checks, ledger, limit=settings.limit)
                 warn_of_links_before(roster, screened, plan.known)
+                outreach.warn(screened)
                 _warn_of_other_projects(roster, screened, plan, ledger)
                 _log_what_is_ahead(screened, plan, settings)
                 if not hooks.confirm(_preview_of(roster, screened, plan, endpoint, settings)):
@@ -79,7 +88,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
 
                 defer_interruptions()
                 requester = LinkRequester(endpoint, credentials, settings, ledger, checks, guard, hooks)
-                delivery, result = _request_and_assign(requester, plan, roster, screened, output, summary)
+                delivery, result = _request_and_assign(requester, plan, roster, screened, output, outreach, summary)
                 while True:
                     refused, reports = report_refusals(roster, screened, output, settings)
                     sheets = {"links": delivery.sheet, **reports}
@@ -90,6 +99,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                             summary,
                             sheets,
                             delivery.split_values,
+                            delivery.letters,
                             annotated=workbook,
                             last_look=guard.check_unchanged,
                         )
@@ -97,7 +107,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                     except OptedOutMeanwhile:
                         files.discard()
                         links = guard.leave_out(ledger.links_for(screened.ids.filter(pa.array(screened.sendable))))
-                        delivery = assign_links(roster, screened, links, output, settings, summary, result)
+                        delivery = assign_links(roster, screened, links, output, outreach, settings, summary, result)
                 hooks.on_published(published)
                 ledger.mark_complete(delivery.first_time, all_asked=result.stopped_by is None)
                 _forget_old_links(ledger, settings)
@@ -123,6 +133,7 @@ def _request_and_assign(
     roster: Roster,
     screened: Screened,
     output: OutputColumns,
+    outreach: OutreachPlan,
     summary: Summary,
 ) -> tuple[Delivery, RequestResult]:
     """The calls, and which row gets which link. Every row that could be sent has a link for certain then, or the reason."""
@@ -131,7 +142,9 @@ def _request_and_assign(
     refuse_unanswered(screened, result.not_linked, links, stopped_by=result.stopped_by, limited_to=settings.limit)
     links = checks.keep_certain(links)
     log_warnings(screened, WarningCode.UNNAMED_LINK)
-    return assign_links(roster, screened, requester.guard.leave_out(links), output, settings, summary, result), result
+    return assign_links(
+        roster, screened, requester.guard.leave_out(links), output, outreach, settings, summary, result
+    ), result
 
 
 def _warn_of_other_projects(roster: Roster, screened: Screened, plan: RequestPlan, ledger: Ledger) -> None:

@@ -15,14 +15,17 @@ GUARD = "'"
 """Before a cell that a spreadsheet would run. The cell is text then; the roster's reader takes it off IDs again."""
 
 
-def write_csv(target: BinaryIO, headers: Sequence[str], columns: Sequence[pa.Array | pa.ChunkedArray]) -> None:
+def write_csv(
+    target: BinaryIO, headers: Sequence[str], columns: Sequence[pa.Array | pa.ChunkedArray], *, bom: bool = True
+) -> None:
     """Write a header line and the rows of `columns` (strings, equally long) to `target`, which is not closed.
 
-    UTF-8 with byte-order mark, commas, CRLF, quotes where they are needed; a null is written as "". A cell that
+    UTF-8, with a byte-order mark unless `bom` is False, commas, CRLF, quotes where needed; a null is written as "". A cell that
     a spreadsheet would take for a formula gets `GUARD`; phone numbers, plain signed numbers and a lone dash stay
     as they are, and so does all that does not begin like a formula, such as a link.
     """
-    target.write(BYTE_ORDER_MARK)
+    if bom:
+        target.write(BYTE_ORDER_MARK)
     target.write(_lines(one_row(headers)))
     for _, cells in batches(columns):
         target.write(_lines(cells))

@@ -94,7 +94,7 @@ def kept_for_staff(table: Table, column: IdColumn, settings: RunSettings) -> tup
 
 
 def _splitting(table: Table, column: IdColumn, wanted: str) -> int:
-    position = _position(table, wanted)
+    position = find_column(table, wanted)
     if position is None:
         raise SettingsError(Setting("split_by"), f" names no column of the list{_nearest(wanted, table.headers)}.")
     check_split_column(table, column, position)
@@ -118,7 +118,7 @@ def _empty_columns(table: Table) -> set[int]:
     }
 
 
-def _position(table: Table, wanted: str) -> int | None:
+def find_column(table: Table, wanted: str) -> int | None:
     """Of the column that is called so, exactly or when case, spaces and punctuation do not count; None if there is none."""
     names = display_names(table.headers)
     if wanted.strip() in names:
@@ -130,7 +130,7 @@ def _named(table: Table, columns: str) -> tuple[int, ...]:
     positions = []
     # as in a CSV, so that quotes can hold a header with a comma
     for place, wanted in enumerate(next(csv.reader([columns], skipinitialspace=True), []), start=1):
-        position = _position(table, wanted)
+        position = find_column(table, wanted)
         if position is None:
             raise SettingsError(
                 Setting("columns"),
@@ -161,8 +161,12 @@ def links_sheet(
     rows: npt.NDArray[np.bool_],
     links: pa.Table,
     output: OutputColumns,
+    more: Sequence[tuple[str, pa.Array]] = (),
 ) -> Sheet:
-    """The sheet `Links`. `rows` tells which rows of the roster stand in it; `links` is what `Assignment.of` says of these."""
+    """The sheet `Links`. `rows` tells which rows of the roster stand in it; `links` is what `Assignment.of` says of these.
+
+    `more`: headers and values of columns behind the link.
+    """
     names = display_names(table.headers)
     headers = [names[position] for position in output.kept]
     values = [
@@ -187,6 +191,9 @@ def links_sheet(
         headers += ["link_issued_on", "link_is_new"]
         values.append(pc.utf8_slice_codeunits(links.column("issued_at"), 0, 10))
         values.append(pc.if_else(links.column("is_new"), "yes", "no"))
+    for header, texts in more:
+        headers.append(header)
+        values.append(texts)
     return Sheet(
         LINKS_SHEET,
         display_names(headers),

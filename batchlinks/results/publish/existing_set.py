@@ -28,13 +28,14 @@ SUFFIXES: Mapping[SummaryKind, tuple[str, ...]] = {
         "duplicates.csv",
         "corrections.csv",
         "files.csv",
+        "letters.docx",
     ),
     "check": ("check.xlsx", "check.csv", "check.duplicates.csv", "check.corrections.csv"),
 }
 """Of the files that a set may have, in any format."""
 
 
-FOLDERS: Mapping[SummaryKind, tuple[str, ...]] = {"summary": ("links", "qr"), "check": ()}
+FOLDERS: Mapping[SummaryKind, tuple[str, ...]] = {"summary": ("links", "qr", "letters"), "check": ()}
 """Of the folders."""
 
 

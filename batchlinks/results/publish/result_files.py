@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import BinaryIO, Literal, Self
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ from batchlinks.roster.source import RosterBytes
 NO_FOLDER: tuple[Part, ...] = ("There is no folder to write to. Name one with ", Setting("output_dir"), ".")
 """What is said where a roster that is no file of this computer, and so has no folder of its own."""
 
-_PARTS_FOLDER, _QR_FOLDER = "links", "qr"
+_PARTS_FOLDER, _QR_FOLDER, _LETTERS_FOLDER = "links", "qr", "letters"
 _MANY_PICTURES = 1_000
 """From here on it takes so long that a person would wonder."""
 
@@ -35,6 +35,9 @@ _REPORT_ROLES = ("errors", "duplicates", "corrections")
 """The sheets of the error report, in their order."""
 
 _ANNOTATED = "annotated.xlsx"
+Document = Callable[[BinaryIO], object]
+"""Writes itself into a file."""
+
 _LIST = "files.csv"
 _LIST_HEADERS = ("file", "value", "rows")
 _NO_PARTS = [pa.array([], pa.string())] * len(_LIST_HEADERS)
@@ -47,7 +50,7 @@ class PublishedFiles:
     folder: Path
     paths: Mapping[str, Path]
     """`links`, `errors`, `duplicates` and `corrections` (CSV only), `summary` -> path; `links` is a folder where the list was
-    split, and `files` the list of what is in it; `qr` is the folder of pictures."""
+    split, and `files` the list of what is in it; `qr` is the folder of pictures; `letters` is a document or a folder of them."""
 
     obstacle: str | None
     """Why the files could not have the name that they were to have; None where they have it."""
@@ -71,6 +74,7 @@ class ResultFiles:
         project_id: str | None,
         share_with_group: bool,
         password: str | None = None,
+        csv_bom: bool = True,
         check: bool = False,
     ) -> None:
         if output_dir is None and not isinstance(source, Path):
@@ -84,6 +88,7 @@ class ResultFiles:
         self._check = check
         self._kind = kind
         self._password = password
+        self._csv_bom = csv_bom
         self._release = Publisher(
             folder,
             Path(name).stem,
@@ -123,6 +128,7 @@ class ResultFiles:
         summary: Summary,
         sheets: Mapping[str, Sheet],
         split_values: pa.Array | None = None,
+        letters: Mapping[str, Document] = MappingProxyType({}),
         *,
         annotated: AnnotatedWorkbook | None = None,
         last_look: Callable[[], object] = lambda: None,
@@ -130,8 +136,9 @@ class ResultFiles:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 
         `sheets`: `links` (not for a check), `errors`, `duplicates`, and `corrections` where there are any.
-        `split_values`: one for each row of `links`, where each value is to have a workbook of its own. What is too long
-        for a workbook goes to CSV, and the log says so.
+        `split_values`: one for each row of `links`, where each value is to have a workbook of its own. `letters`: by the end
+        of its name, such as `letters.docx` or `letters/North.docx`, what writes each document. What is too long for a
+        workbook goes to CSV, and the log says so.
         `last_look` is called when all is written and nothing is in its place yet, and may raise.
         Raises BatchlinksError when that fails.
         """
@@ -145,6 +152,7 @@ class ResultFiles:
             self._write_annotated(annotated)
             written["annotated"] = _ANNOTATED
         written |= self._write_errors([sheets[role] for role in _REPORT_ROLES if role in sheets])
+        written |= self._write_letters(letters)
         released = self._release.publish(summary.as_json(), last_look=last_look)
         summary.outputs = dict(released.outputs)
         paths = {role: released.paths[suffix] for role, suffix in written.items()}
@@ -186,6 +194,18 @@ class ResultFiles:
             else:
                 write_protected(file, annotated.save, self._password)
 
+    def _write_letters(self, letters: Mapping[str, Document]) -> dict[str, str]:
+        """Encrypted as the workbooks are, where these are."""
+        if any(suffix.startswith(f"{_LETTERS_FOLDER}/") for suffix in letters):
+            self._release.folder(_LETTERS_FOLDER)
+        for suffix, write in letters.items():
+            with self._release.open(suffix) as file:
+                if self._password is None:
+                    write(file)
+                else:
+                    write_protected(file, write, self._password)
+        return {"letters": PurePosixPath(next(iter(letters))).parts[0]} if letters else {}
+
     def _write_errors(self, sheets: Sequence[Sheet]) -> dict[str, str]:
         name, before = ("check", "check.") if self._check else ("errors", "")
         csv_names = [name, *(f"{before}{role}" for role in _REPORT_ROLES[1:])]
@@ -211,7 +231,7 @@ class ResultFiles:
                 return [f"{name}.xlsx"]
         for sheet, csv_name in zip(sheets, csv_names, strict=True):
             with self._release.open(f"{csv_name}.csv") as file:
-                write_csv(file, sheet.headers, sheet.columns)
+                write_csv(file, sheet.headers, sheet.columns, bom=self._csv_bom)
             for _ in self._draw(sheet, pictures):
                 pass
         return [f"{csv_name}.csv" for csv_name in csv_names]
