@@ -55,7 +55,16 @@ def test_help_lists_the_commands_each_with_a_whole_sentence(command: Command) ->
     ended = command("--help")
 
     listed = ended.out.partition("Commands:")[2].strip().splitlines()
-    assert [line.split()[0] for line in listed] == ["check", "demo", "ledger", "nightly", "run", "serve", "simulate"]
+    assert [line.split()[0] for line in listed] == [
+        "check",
+        "demo",
+        "ledger",
+        "nightly",
+        "run",
+        "serve",
+        "simulate",
+        "templates",
+    ]
     assert all(line.endswith(".") and not line.endswith("...") for line in listed)
 
 

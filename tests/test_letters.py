@@ -13,6 +13,7 @@ import pytest
 import rendered
 import zxingcpp
 from conftest import Ended
+from docx.text.paragraph import Paragraph
 from PIL import Image
 from test_results import csv_roster
 
@@ -127,7 +128,7 @@ def short_letter(path: Path) -> Path:
     return path
 
 
-def add_fields(paragraph: "docx.text.paragraph.Paragraph", *instructions: str) -> None:
+def add_fields(paragraph: Paragraph, *instructions: str) -> None:
     from docx.oxml import OxmlElement
     from docx.oxml.ns import qn
 

@@ -200,7 +200,9 @@ class RunSettings:
         only_run=True,
     )
     csv_bom: bool = _option(
-        True, "Begin CSV files with a byte-order mark, which Excel needs and some other programs trip over.", Group.IT
+        True,
+        "Begin CSV files with a byte-order mark, as Excel needs; --no-csv-bom for programs that trip over it.",
+        Group.IT,
     )
     keep_duplicates: bool = _option(False, "Give every row of a duplicate the link.")
     only_new: bool = _option(
