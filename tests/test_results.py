@@ -324,7 +324,7 @@ def test_the_summary_counts_everything_and_names_nobody(command: Command, tmp_pa
     found = summary(tmp_path)
     assert [key for key in found if key not in ("owner", "seal")] == (
         "run_id version roster roster_sha256 project_id id_column started_at finished_at rows linked written requested reused "
-        "duplicates errors warnings calls retries exit_code outputs".split()
+        "duplicates errors warnings calls retries exit_code api ledger_id outputs".split()
     )
     counts = {
         key: found[key] for key in "rows linked written requested reused duplicates calls retries exit_code".split()
