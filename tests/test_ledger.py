@@ -466,8 +466,10 @@ def test_a_run_that_ended_early_is_gone_on_with_under_only_new_too(
     rows = results.links(tmp_path / "patients.links.xlsx")
     assert {row["MRN"]: row["link"] for row in rows} == healthex.links
     assert {row["link_is_new"] for row in rows} == {"yes"}
-    assert command("run", roster, "--only-new").code == 0
-    assert results.links(tmp_path / "patients.links.xlsx") == []
+    ended = command("run", roster, "--only-new")
+    assert ended.code == 0
+    assert "Nobody is new" in ended.last_line
+    assert len(results.links(tmp_path / "patients.links.xlsx")) == 40
 
 
 def test_in_another_folder_what_an_unfinished_run_handed_out_stays_handed_out(
@@ -504,8 +506,10 @@ def test_what_an_unfinished_run_wrote_under_another_name_gives_way_as_well(
     assert command("run", roster, "--only-new").code == 0
 
     assert len(results.links(tmp_path / "patients.links.xlsx")) == 35
+    (before,) = tmp_path.glob("patients.links (before *).xlsx")
+    assert len(results.links(before)) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "patients.csv", "patients.errors.xlsx", "patients.links.xlsx", "patients.summary.json",
+        "patients.csv", "patients.errors.xlsx", before.name, "patients.links.xlsx", "patients.summary.json",
     ]  # fmt: skip
 
 

@@ -88,9 +88,9 @@ def test_a_file_that_gave_way_takes_back_whom_no_other_holds(tmp_path: Path) -> 
         assert known(ledger) == [True, True, True, False]
 
         ledger.begin("second", "owner")
-        assert ledger.patients_standing_in("/here", {"patients.links.xlsx": "1"}) == pa.array(list("abc"))
-        assert ledger.patients_standing_in("/here", {"patients.links.xlsx": "2"}) is None
-        gone = Placement("/here", [file_of("cd", sha256="3")], replaced={"patients.links.xlsx": "1"})
+        assert ledger.patients_standing_in("owner", "/here", {"patients.links.xlsx": "1"}) == pa.array(list("abc"))
+        assert ledger.patients_standing_in("owner", "/here", {"patients.links.xlsx": "2"}) is None
+        gone = Placement("/here", [file_of("cd", sha256="3")], replaced={("patients.links.xlsx", "1")})
         ledger.mark_complete(pa.array(["d"]), all_asked=True, placement=gone)
         assert known(ledger) == [False, True, True, True]
 

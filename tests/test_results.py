@@ -124,6 +124,39 @@ def test_the_new_column_has_a_name_of_its_own(
     assert headers(tmp_path / "patients.links.xlsx") == [*header.replace("  ", " ").split(","), called]
 
 
+@pytest.mark.parametrize(
+    ("roster", "expected", "is_said"),
+    [
+        ("MRN,link,Name\n1001,{link},Ann\n1002,,Bob\n", ["MRN", "Name", "link"], False),
+        ("MRN,Link \n1001,\n1002,\n", ["MRN", "link"], False),
+        ("MRN,link\n1001,{link}\n1002,see note\n", ["MRN", "link", "healthex_link"], True),
+        ("MRN,link,healthex_link\n1001,see note,{link}\n1002,x,\n", ["MRN", "link", "healthex_link"], True),
+        (
+            "MRN,link,link_is_new\n1001,https://elsewhere.example/x,x\n",
+            ["MRN", "link", "link_is_new", "healthex_link", "link_issued_on", "link_is_new (2)"], True,
+        ),
+        (
+            "MRN,link,link_issued_on,link_is_new\n1001,{link},2026-01-01,yes\n",
+            ["MRN", "link", "link_issued_on", "link_is_new"], False,
+        ),
+    ],
+    ids=["links and blanks", "blank", "a note among them", "its own and ours", "another host", "dates of last time too"],
+)  # fmt: skip
+def test_a_column_of_links_from_last_time_gives_way_and_any_other_of_its_name_stays(
+    command: Command, healthex: RunningSimulator, tmp_path: Path, roster: str, expected: list[str], is_said: bool
+) -> None:
+    command("run", csv_roster(tmp_path, "MRN\n1001\n", name="first.csv"))
+    link = healthex.links["1001"]
+    dates = ["--link-dates"] if "link_is_new" in roster else []
+
+    ended = command("run", csv_roster(tmp_path, roster.format(link=link)), *dates)
+
+    assert headers(tmp_path / "patients.links.xlsx") == expected
+    assert ("something else in it" in ended.err) == is_said
+    rows = results.links(tmp_path / "patients.links.xlsx")
+    assert {row["MRN"]: row["healthex_link" if is_said else "link"] for row in rows} == healthex.links
+
+
 def test_link_dates_tell_new_links_from_known_ones(command: Command, tmp_path: Path) -> None:
     command("run", csv_roster(tmp_path, "MRN\n1001\n"))
     command("run", csv_roster(tmp_path, "MRN\n1001\n1002\n"), "--link-dates")

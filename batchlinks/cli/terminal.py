@@ -156,6 +156,7 @@ def last_line(report: "Report") -> str:
         said = f"{word}: {summary.linked:,} of {patients:,} patients have a link ({aside})."
         if summary.written != summary.linked:
             said += f" {summary.written:,} rows are in the links workbook."
+    said = " ".join([said, *report.remarks])
     if published.obstacle:
         said += f" They have another name, since {published.obstacle}."
     names = ", ".join(_named(path) for path in published.paths.values())

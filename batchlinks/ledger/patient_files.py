@@ -84,7 +84,9 @@ class NotedFile:
     split_by: str
     value: str
     hands_out: bool
-    placed_at: str
+    placed_at: str | None
+    """None of a run that was killed as it put the file there: perhaps it did, perhaps it did not."""
+
     replaced_at: str | None
     """When batchlinks put another in its place, or deleted it; None where it stands there, or a person took it away."""
 
@@ -105,8 +107,8 @@ class Placement:
 
     folder: str
     files: Sequence[PatientFile]
-    replaced: Mapping[str, str] = field(default_factory=dict)
-    """Name -> SHA-256 of the files that are gone."""
+    replaced: Collection[tuple[str, str]] = ()
+    """Name and SHA-256 of the files that are gone."""
 
     renamed: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Name and SHA-256 -> new name of those that stay."""
@@ -118,21 +120,58 @@ class Placement:
 # --- noting -----------------------------------------------------------------------------------------------------
 
 
-def note_file(
-    connection: sqlite3.Connection, project: int, file: PatientFile, *, run: int | None, owner: str, folder: str
-) -> int:
-    """Within a transaction. Returns the file's number.
+@dataclass(frozen=True, slots=True)
+class FilePlace:
+    """Where a file is noted: of which project, run and owner, and in which folder."""
+
+    project: int
+    run: int | None
+    owner: str
+    folder: str
+
+
+def note_file(connection: sqlite3.Connection, at: FilePlace, file: PatientFile) -> int:
+    """Within a transaction: it is in its place. Returns its number.
 
     One for the same purpose that hands nobody out and had the same name in the folder is replaced from then on.
     """
     moment = now()
     connection.execute(
         "UPDATE patient_file SET replaced_at = ? WHERE project = ? AND owner = ? AND folder = ? AND name = ? AND purpose = ?"
-        " AND NOT hands_out AND replaced_at IS NULL",
-        (moment, project, owner, folder, file.name, file.purpose),
+        " AND NOT hands_out AND placed_at IS NOT NULL AND replaced_at IS NULL",
+        (moment, at.project, at.owner, at.folder, file.name, file.purpose),
     )
+    number = _announced(connection, at, file)
+    if number is None:
+        return announce_file(connection, at, file, placed_at=moment)
+    connection.execute("UPDATE patient_file SET placed_at = ? WHERE number = ?", (moment, number))
+    _check_anew(connection, number)
+    return number
+
+
+def _announced(connection: sqlite3.Connection, at: FilePlace, file: PatientFile) -> int | None:
+    found = connection.execute(
+        "SELECT number FROM patient_file WHERE project = ? AND sha256 = ? AND run = ? AND folder = ? AND name = ?"
+        " AND placed_at IS NULL",
+        (at.project, file.sha256, at.run, at.folder, file.name),
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def drop_announced(connection: sqlite3.Connection, run: int | None) -> None:
+    """Within a transaction: what a run was about to place under a name that it did not get."""
+    numbers = "SELECT number FROM patient_file WHERE run = ? AND placed_at IS NULL"
+    connection.execute(f"DELETE FROM patient_file_part WHERE file IN ({numbers})", (run,))  # noqa: S608 our own words
+    connection.execute("DELETE FROM patient_file WHERE run = ? AND placed_at IS NULL", (run,))
+
+
+def announce_file(
+    connection: sqlite3.Connection, at: FilePlace, file: PatientFile, *, placed_at: str | None = None
+) -> int:
+    """Within a transaction: it is about to be placed, so that it is known after a kill as well. Returns its number."""
+    project, moment = at.project, placed_at
     named = (file.name, file.sha256, file.split_by, file.value, int(file.hands_out))
-    fields = (project, run, owner, str(file.purpose), folder, *named, moment)
+    fields = (project, at.run, at.owner, str(file.purpose), at.folder, *named, moment)
     number = connection.execute(
         "INSERT INTO patient_file (project, run, owner, purpose, folder, name, sha256, split_by, value, hands_out, placed_at,"
         " check_value) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -174,15 +213,9 @@ def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()[:16]
 
 
-def note_replaced(
-    connection: sqlite3.Connection, project: int, owner: str, folder: str, files: Mapping[str, str]
-) -> list[int]:
-    """Within a transaction: these files (name -> SHA-256) are gone. Returns their numbers, of those that were noted."""
-    numbers = [
-        number
-        for name, digest in files.items()
-        for (number,) in connection.execute(_STANDING, (project, owner, folder, name, digest))
-    ]
+def note_replaced(connection: sqlite3.Connection, at: FilePlace, files: Collection[tuple[str, str]]) -> list[int]:
+    """Within a transaction: these files (name and SHA-256) are gone. Returns their numbers, of those that were noted."""
+    numbers = [number for name, digest in sorted(files) for number in _standing(connection, at, name, digest)]
     moment = now()
     connection.executemany(
         "UPDATE patient_file SET replaced_at = ? WHERE number = ?", ((moment, number) for number in numbers)
@@ -190,22 +223,28 @@ def note_replaced(
     return numbers
 
 
-def note_renamed(
-    connection: sqlite3.Connection, project: int, owner: str, folder: str, files: Mapping[tuple[str, str], str]
-) -> None:
+def note_renamed(connection: sqlite3.Connection, at: FilePlace, files: Mapping[tuple[str, str], str]) -> None:
     """Within a transaction: these files (name and SHA-256 -> new name) have another name now."""
     for (name, digest), new_name in files.items():
-        for (number,) in connection.execute(_STANDING, (project, owner, folder, name, digest)).fetchall():
+        for number in _standing(connection, at, name, digest):
             connection.execute("UPDATE patient_file SET name = ? WHERE number = ?", (new_name, number))
-            fields = connection.execute(f"SELECT {_CHECKED} FROM patient_file WHERE number = ?", (number,)).fetchone()  # noqa: S608 our own words
-            value = check_value(*fields)
-            connection.execute("UPDATE patient_file SET check_value = ? WHERE number = ?", (value, number))
+            _check_anew(connection, number)
 
 
-_STANDING = (
-    "SELECT number FROM patient_file"
-    " WHERE project = ? AND owner = ? AND folder = ? AND name = ? AND sha256 = ? AND replaced_at IS NULL"
-)
+def _check_anew(connection: sqlite3.Connection, number: int) -> None:
+    fields = connection.execute(f"SELECT {_CHECKED} FROM patient_file WHERE number = ?", (number,)).fetchone()  # noqa: S608 our own words
+    connection.execute("UPDATE patient_file SET check_value = ? WHERE number = ?", (check_value(*fields), number))
+
+
+def _standing(connection: sqlite3.Connection, at: FilePlace, name: str, digest: str) -> list[int]:
+    """Numbers of files that other runs placed there, or were about to."""
+    query = (
+        "SELECT number FROM patient_file WHERE project = ? AND sha256 = ? AND owner = ? AND folder = ? AND name = ?"
+        " AND replaced_at IS NULL AND (run IS NOT ? OR placed_at IS NOT NULL)"
+    )
+    return [number for (number,) in connection.execute(query, (at.project, digest, at.owner, at.folder, name, at.run))]
+
+
 _CHECKED = "project, run, owner, purpose, folder, name, sha256, split_by, value, hands_out, placed_at"
 
 

@@ -33,10 +33,12 @@ from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
 from batchlinks.ledger.link_naming import Naming, note_naming, read_naming
 from batchlinks.ledger.patient_files import (
-    NotedFile,
+    FilePlace,
     PatientFile,
     PatientRow,
     Placement,
+    announce_file,
+    drop_announced,
     forget_patients,
     note_file,
     note_renamed,
@@ -261,17 +263,28 @@ class Ledger:
             return
         with self._writing():
             for file in files:
-                note_file(self._read, self._project, file, run=self._run, owner=self._owner, folder=folder)
+                note_file(self._read, self._at(folder), file)
+
+    def announce_files(self, folder: str, files: Sequence[PatientFile]) -> None:
+        """These files are about to be placed: they are known then however the run ends. What cannot be noted is not."""
+        with suppress(sqlite3.Error), self._read:
+            for file in files:
+                announce_file(self._read, self._at(folder), file)
+
+    def _at(self, folder: str) -> FilePlace:
+        return FilePlace(self._project, self._run, self._owner, folder)
 
     def rows_in_files(self, external_ids: Collection[str]) -> list[PatientRow]:
         """Every row of these patients in every file that was noted, the oldest file first. For a few: not within a run."""
         with self._reading_files():
             return rows_of_patients(self._read, self._project, external_ids)
 
-    def patients_standing_in(self, folder: str, files: Mapping[str, str]) -> pa.Array | None:
-        """External IDs in these files of this owner (name -> SHA-256); None where one of them was not noted."""
+    def patients_standing_in(self, owner: str, folder: str, files: Mapping[str, str]) -> pa.Array | None:
+        """External IDs in these files of an owner (name -> SHA-256); None where one of them was not noted."""
         with self._reading_files():
-            noted = {(file.name, file.sha256): file.number for file in self._standing_files() if file.folder == folder}
+            condition = "project = ? AND owner = ? AND folder = ? AND replaced_at IS NULL"
+            standing = noted_files(self._read, condition, (self._project, owner, folder))
+            noted = {(file.name, file.sha256): file.number for file in standing}
             numbers = [noted[each] for each in files.items() if each in noted]
             if len(numbers) < len(files):
                 return None
@@ -311,26 +324,20 @@ class Ledger:
         columns = list(zip(*rows, strict=True)) or [(), ()]
         return pa.table([pa.array(column, pa.string()) for column in columns], names=["external_id", "value"])
 
-    def _standing_files(self) -> list[NotedFile]:
-        return noted_files(
-            self._read, "project = ? AND owner = ? AND replaced_at IS NULL", (self._project, self._owner)
-        )
-
     def _note_placement(self, placement: Placement, handed_out: pa.Array) -> None:
-        where = (self._read, self._project, self._owner, placement.folder)
-        note_renamed(*where, placement.renamed)
-        gone = note_replaced(*where, placement.replaced)
+        at = self._at(placement.folder)
+        note_renamed(self._read, at, placement.renamed)
+        gone = note_replaced(self._read, at, placement.replaced)
         new = []
         for file in placement.files:
-            number = note_file(
-                self._read, self._project, file, run=self._run, owner=self._owner, folder=placement.folder
-            )
+            number = note_file(self._read, at, file)
             new.append(number)
             if file.hands_out:
                 for chosen, again in ((handed_out, False), (placement.moved, True)):
                     if len(chosen):
                         ids = file.external_ids.filter(pc.is_in(file.external_ids, value_set=chosen)).unique()
                         self._note_handed_out(ids, number, again=again)
+        drop_announced(self._read, self._run)
         self._take_back(gone, new, placement.files)
 
     def _take_back(self, gone: Collection[int], new: Collection[int], files: Sequence[PatientFile]) -> None:
@@ -343,7 +350,11 @@ class Ledger:
         if not len(left):
             return
         nowhere = set(left.to_pylist())
-        standing = noted_files(self._read, "project = ? AND hands_out AND replaced_at IS NULL", (self._project,))
+        standing = noted_files(
+            self._read,
+            "project = ? AND purpose IN ('links', 'frame') AND placed_at IS NOT NULL AND replaced_at IS NULL",
+            (self._project,),
+        )
         for ids in patients_in(self._read, [file.number for file in standing]):
             nowhere.difference_update(ids)
         self._read.executemany(

@@ -144,7 +144,7 @@ def _patient_files(connection: sqlite3.Connection) -> None:
             split_by    TEXT NOT NULL,     -- the column and value of one of several workbooks; else empty
             value       TEXT NOT NULL,
             hands_out   INTEGER NOT NULL,  -- whether its patients count as handed out
-            placed_at   TEXT NOT NULL,
+            placed_at   TEXT,              -- NULL: about to be placed, by a run that was perhaps killed meanwhile
             replaced_at TEXT,
             check_value INTEGER NOT NULL
         )

@@ -88,7 +88,8 @@ def _describe_rename(published: PublishedFiles) -> str | None:
     """What the results are called, where they could not be called after the roster, and why."""
     if published.obstacle is None:
         return None
-    return f"The results are {published.paths['links'].name} and so on, since {published.obstacle}."
+    name = published.paths.get("links", published.paths["errors"]).name
+    return f"The results are {name} and so on, since {published.obstacle}."
 
 
 def _begin(night: Night, context: NightlyContext, claim: Claim, *, repeated: bool) -> Claim:
@@ -120,7 +121,9 @@ def _run_roster(context: NightlyContext, claim: Claim, table: RosterTable) -> Re
                 _upload(path, context.outbox.folder(claim.day), mode)
 
     hooks = replace(context.hooks, confirm=lambda preview: _check_limits(preview, table), on_published=deliver)
-    run_context = replace(context.run_context, owner=_owner_of(context, claim, table).roster)
+    outbox = context.outbox
+    elsewhere = None if outbox.local is not None else outbox.folder(claim.day).address
+    run_context = replace(context.run_context, owner=_owner_of(context, claim, table).roster, delivered_to=elsewhere)
     settings = replace(table.settings, output_dir=_results_folder(context, claim))
     return run(_source_of(context, claim), settings, run_context, hooks)
 

@@ -54,6 +54,9 @@ class RunContext:
     is_trial: bool = False
     """Whether nothing of it is to be remembered, as of the demo."""
 
+    delivered_to: str | None = None
+    """Folder that the results are taken to, where that is not the one they are written into."""
+
     user: str | None = None
     """Who asked for it, for the audit log, where that is not this process's own user."""
 

@@ -4,12 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlinks.arrow import frees_memory
-from batchlinks.config.settings import RunSettings
+from batchlinks.columns.header_words import key
+from batchlinks.columns.id_column import display_names
+from batchlinks.config.settings import DEFAULT_LINK_HOST, RunSettings
 from batchlinks.errors import ExitCode, SettingsError
+from batchlinks.ledger import Ledger
+from batchlinks.logs import logger
 from batchlinks.next_steps import Setting
 from batchlinks.outreach.outreach_plan import OutreachPlan, plan_outreach
 from batchlinks.pipeline.intake import Roster
@@ -26,11 +32,16 @@ from batchlinks.results.sheets import (
     refused_rows,
     without_social_security,
 )
+from batchlinks.results.split import clean_values
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx.sheet import MAX_ROWS, Sheet
+from batchlinks.row_codes import ErrorCode
 from batchlinks.screening.fixed_report import profile_of
-from batchlinks.screening.result import Mask, Screened
+from batchlinks.screening.result import Mask, Screened, number_of
 from batchlinks.table import Table
+
+_STILL_COUNTS = (ErrorCode.NOT_ATTEMPTED, ErrorCode.GAVE_UP, ErrorCode.BAD_ANSWER, ErrorCode.REJECTED_BY_HEALTHEX)
+"""Of rows without a link: their patients are as much on the list as those who have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +55,52 @@ class Delivery:
     links: pa.ChunkedArray | pa.Array = field(repr=False)
     """The link of each of them."""
 
-    first_time: pa.Array = field(repr=False)
-    """External IDs of patients in it whom no links workbook has held before."""
+    external_ids: pa.Array = field(repr=False)
+    """Of each of its rows."""
 
-    split_values: pa.Array | None = field(repr=False)
+    row_numbers: npt.NDArray[np.integer] = field(repr=False)
+    """Of each of its rows, in the patient list."""
+
+    first_time: pa.Array = field(repr=False)
+    """External IDs of patients in it who count as handed out from now on."""
+
+    moved: pa.Array = field(repr=False)
+    """External IDs of patients in it who were handed out before under another value of the column that the list is split by."""
+
+    missing: pa.Array = field(repr=False)
+    """External IDs of patients on the list who are not in it, and may be sent and handed out."""
+
+    is_limited: bool
+    """Whether only the first patients were taken, to try it out."""
+
+    split_by: str = ""
+    """The column that the list is split by, as the ledger calls it."""
+
+    split_values: pa.Array | None = field(default=None, repr=False)
     """One for each of its rows, where each value gets a workbook of its own."""
 
     letters: Mapping[str, Document] = field(default_factory=dict, repr=False)
     """The files of the letters, by the end of their names, and what writes each."""
 
 
-def plan_output(roster: Roster, settings: RunSettings) -> OutputColumns:
-    """Which columns staff get. Raises SettingsError where the settings and this roster do not go together."""
+def plan_output(roster: Roster, settings: RunSettings, link_host: str) -> OutputColumns:
+    """Which columns staff get; `link_host` is that of the links to come.
+
+    Raises SettingsError where the settings and this roster do not go together.
+    """
     if settings.protect and len(roster.table) > MAX_ROWS:  # a part would have to go to CSV, which cannot be protected
         raise SettingsError(
             f"The list has {len(roster.table):,} rows, and a workbook that ",
             Setting("protect"),
             f" can encrypt holds {MAX_ROWS:,}. Split the list.",
         )
-    return choose_output_columns(roster.table, roster.id_column, settings)
+    output = choose_output_columns(roster.table, roster.id_column, settings, {link_host, DEFAULT_LINK_HOST})
+    if output.link_column_taken:
+        logger().warning(
+            f"The list has a column “{settings.link_column}” with something else in it, which stays as it is: the links are in "
+            f"the column “{output.link_column}”. A letter or message has to take them from there."
+        )
+    return output
 
 
 def plan_letters_and_messages(roster: Roster, settings: RunSettings, output: OutputColumns) -> OutreachPlan:
@@ -86,17 +124,27 @@ def assign_links(
     settings: RunSettings,
     summary: Summary,
     result: RequestResult,
+    ledger: Ledger,
+    *,
+    is_limited: bool,
 ) -> Delivery:
     """Give each row the link of its own ID, and count what came of the run into `summary`."""
     table = roster.table
-    assignment = assign(screened, links, keep_duplicates=settings.keep_duplicates)
-    rows = (assignment.never_handed_out if settings.only_new else assignment.rows) & outreach.handed_out
+    split_by, values, before = "", None, None
+    if output.split_by is not None:
+        split_by = key(display_names(table.headers)[output.split_by])
+        values, before = clean_values(table.column(output.split_by)), ledger.handed_out_under(split_by)
+    assignment = assign(screened, links, keep_duplicates=settings.keep_duplicates, values=values, before=before)
+    wanted = assignment.never_handed_out | assignment.moved if settings.only_new else assignment.rows
+    rows = wanted & outreach.handed_out
     count_rows(summary, table, screened, linked=assignment.rows)
     _count_calls(summary, result, links, written=rows)
     given = assignment.of(rows)
-    split_values = None if output.split_by is None else table.column(output.split_by).filter(pa.array(rows))
     writes = outreach.adds_columns or bool(outreach.letters)
     texts = given.column("link").to_pylist() if writes else []
+    nobody = np.zeros(len(table), dtype=bool)
+    ids = screened.ids.filter(pa.array(rows))
+    split_values = None if values is None else values.filter(pa.array(rows))
     return Delivery(
         links_sheet(
             table,
@@ -109,10 +157,25 @@ def assign_links(
         ),
         rows=rows,
         links=given.column("link"),
-        first_time=screened.ids.filter(pa.array(rows & assignment.never_handed_out)).unique(),
+        external_ids=ids,
+        row_numbers=table.row_numbers[rows],
+        first_time=screened.ids.filter(pa.array(nobody if is_limited else rows & assignment.never_handed_out)).unique(),
+        moved=screened.ids.filter(pa.array(nobody if is_limited else rows & assignment.moved)).unique(),
+        missing=_missing(screened, rows, ids),
+        is_limited=is_limited,
+        split_by=split_by,
         split_values=split_values,
         letters=outreach.letter_files(screened, rows, texts, split_values) if outreach.letters else {},
     )
+
+
+def _missing(screened: Screened, rows: Mask, ids: pa.Array) -> pa.Array:
+    """Patients of the list who count and have none of these `rows`, whose IDs are `ids`."""
+    counts = screened.codes == 0
+    for code in _STILL_COUNTS:
+        counts |= screened.codes == number_of(code)
+    others = screened.ids.filter(pa.array(counts & ~rows)).unique()
+    return others.filter(pc.invert(pc.is_in(others, value_set=ids))) if len(others) else others
 
 
 def report_refusals(

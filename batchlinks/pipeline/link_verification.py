@@ -31,7 +31,10 @@ def refuse_unanswered(
     stopped_by: BatchlinksError | None,
     limited_to: int | None,
 ) -> None:
-    """Every row that could be sent and has no link gets the reason."""
+    """Every row that could be sent and has no link gets the reason. (Asked for anew, one may have the link of before.)"""
+    without = pa.array([outcome.external_id for outcome in not_linked], pa.string())
+    had_before = positions_among(without, links.column("external_id")).is_valid().to_pylist()
+    not_linked = [outcome for outcome, had in zip(not_linked, had_before, strict=True) if not had]
     positions = screened.positions_of(pa.array([outcome.external_id for outcome in not_linked], pa.string()))
     for position, outcome in zip(positions.tolist(), not_linked, strict=True):
         screened.refuse(position, outcome.code, **outcome.gaps)

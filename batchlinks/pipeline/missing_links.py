@@ -41,6 +41,9 @@ class RequestPlan:
     suspect: Mapping[str, str] = field(repr=False)
     """External ID -> the link in the ledger that may be another patient's: it is requested anew, once."""
 
+    is_limited: bool
+    """Whether only the first patients are taken, to try it out: whoever is in its workbook is handed out later as well."""
+
     def take_known(self) -> pa.Table:
         """The known links. The plan lets go of them: a million take 150 MB."""
         known, self.known = self.known, self.known.slice(0, 0)
@@ -74,7 +77,8 @@ def plan_requests(screened: Screened, checks: LinkChecks, ledger: Ledger, *, lim
     known = ledger.links_for(wanted)
     suspect = checks.to_ask_anew(known)
     known = _without(suspect, known)
-    return RequestPlan(known, wanted.filter(positions_among(wanted, known.column("external_id")).is_null()), suspect)
+    to_send = wanted.filter(positions_among(wanted, known.column("external_id")).is_null())
+    return RequestPlan(known, to_send, suspect, is_limited=len(wanted) < int(screened.sendable.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,8 @@ class LinkRequester:
         links = plan.take_known()
         if not len(plan.to_send):
             return links, result
-        links = pa.concat_tables([links, self.ledger.links_for(plan.to_send)])
+        # Where all are asked for anew, whoever got no new link keeps the one of before.
+        links = pa.concat_tables([links, self.ledger.links_for(plan.to_send, earlier_too=self.settings.refresh)])
         if result.stopped_by is None and (suspect := self.checks.to_ask_anew(links)):
             links = self._request_again(suspect, links, plan.to_send, result)
         return links, result

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from batchlinks.columns.cautions import Caution
 from batchlinks.errors import BatchlinksError, ExitCode
+from batchlinks.plural import counted
 from batchlinks.results.publish.result_files import PublishedFiles
 from batchlinks.results.sheets import RefusedRow
 from batchlinks.results.summary import Summary
@@ -36,6 +37,9 @@ class Report:
     stopped_by: BatchlinksError | None = None
     """Why a run ended before every patient was requested; None where it went through."""
 
+    moved: int = 0
+    """Patients who are in the workbook of another value than before: of another clinic, say."""
+
     undecided: Sequence[Caution] = ()
     """Of a check: columns such as `Deceased` about which a run will ask."""
 
@@ -43,6 +47,24 @@ class Report:
     def exit_code(self) -> ExitCode:
         """As the command would end: 0 where every patient has a link, 3 where some rows are in the error report, …"""
         return self.summary.exit_code
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said of the links workbook and of those that were there before: a sentence each."""
+        said, published = [], self.published
+        if not self.summary.check and "links" not in published.paths:
+            said.append("Nobody is new, so there is no new links workbook.")
+        if self.moved:
+            said.append(
+                f"{counted(self.moved, 'patient was', 'patients were')} in the workbook of another value before."
+            )
+        if published.kept_as:
+            number = published.outgoing.patients
+            said.append(
+                f"{counted(number, 'patient is', 'patients are')} only in the links workbook of before, which stays: "
+                f"{', '.join(published.kept_as)}."
+            )
+        return said
 
     def frame(self, name: Literal["links", "errors", "duplicates", "corrections"]) -> "pandas.DataFrame":
         """One of the `sheets` as a DataFrame of text, for callers who go on in Python."""

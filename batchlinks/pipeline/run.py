@@ -1,5 +1,7 @@
 """One run, on one page: a roster is read, screened, requested, verified, written."""
 
+import functools
+
 import pyarrow as pa
 
 from batchlinks.config.secrets import read_credentials
@@ -21,6 +23,7 @@ from batchlinks.pipeline.delivery import (
     plan_output,
     report_refusals,
 )
+from batchlinks.pipeline.handing_out import announce, lost_patients, place_of, placement_of, sets_that_give_way
 from batchlinks.pipeline.intake import (
     Roster,
     Source,
@@ -41,6 +44,7 @@ from batchlinks.pipeline.missing_links import (
 )
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run_ledger import open_run_ledger, warn_of_other_ledgers
+from batchlinks.plural import counted
 from batchlinks.results.sheets import OutputColumns
 from batchlinks.results.summary import Summary
 from batchlinks.row_codes import ToDo, WarningCode
@@ -67,7 +71,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
         do_not_contact = DoNotContact.open(settings.do_not_contact, context.environment)
         with open_results(source, settings, context, endpoint.project_id) as files:
             roster = load_roster(source, settings, context, hooks, summary)
-            output = plan_output(roster, settings)
+            output = plan_output(roster, settings, endpoint.link_host)
             outreach = plan_letters_and_messages(roster, settings, output)
             workbook = open_for_annotation(source, roster, output, settings, context.environment)
             with open_run_ledger(settings, context, api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
@@ -76,7 +80,10 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 guard = ContactGuard(do_not_contact, ledger, exact_ids=settings.exact_ids)
                 screened = apply_screening(roster, settings, withdrawn=guard.listed)
                 guard.watch(screened)
-                ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=files.unfinished_runs())
+                place = place_of(files.folder, context.delivered_to)
+                give_way = sets_that_give_way(files, ledger, screened, place, only_new=settings.only_new)
+                replaced = files.supersede(give_way)
+                ledger.begin(summary.run_id, files.owner, refresh=settings.refresh, replaced=replaced)
                 checks = LinkChecks(roster, screened, ledger, endpoint.link_host, strict=settings.strict_links)
                 plan = plan_requests(screened, checks, ledger, limit=settings.limit)
                 warn_of_links_before(roster, screened, plan.known)
@@ -92,27 +99,43 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 while True:
                     refused, reports = report_refusals(roster, screened, output, settings)
                     sheets = {"links": delivery.sheet, **reports}
+                    nobody_new = settings.only_new and not len(delivery.sheet)
                     if workbook is not None:
                         annotate(workbook, roster, screened, delivery)
                     try:
                         published = files.publish(
                             summary,
-                            sheets,
+                            reports if nobody_new else sheets,
                             delivery.split_values,
                             delivery.letters,
                             annotated=workbook,
                             last_look=guard.check_unchanged,
+                            lost=lost_patients(delivery, ledger, files.owner, place),
+                            on_placing=functools.partial(announce, delivery, ledger, place),
                         )
                         break
                     except OptedOutMeanwhile:
                         files.discard()
-                        links = guard.leave_out(ledger.links_for(screened.ids.filter(pa.array(screened.sendable))))
-                        delivery = assign_links(roster, screened, links, output, outreach, settings, summary, result)
+                        sendable = screened.ids.filter(pa.array(screened.sendable))
+                        links = guard.leave_out(ledger.links_for(sendable, earlier_too=settings.refresh))
+                        delivery = assign_links(
+                            roster,
+                            screened,
+                            links,
+                            output,
+                            outreach,
+                            settings,
+                            summary,
+                            result,
+                            ledger,
+                            is_limited=plan.is_limited,
+                        )
                 hooks.on_published(published)
-                ledger.mark_complete(delivery.first_time, all_asked=result.stopped_by is None)
+                placement = placement_of(published, delivery, place)
+                ledger.mark_complete(delivery.first_time, all_asked=result.stopped_by is None, placement=placement)
                 _forget_old_links(ledger, settings)
         audit.append(summary, context)
-        report = Report(summary, published, sheets, refused, result.stopped_by)
+        report = Report(summary, published, sheets, refused, result.stopped_by, moved=len(delivery.moved))
         hooks.on_finished(report)
         # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.
         files.finish()
@@ -139,12 +162,36 @@ def _request_and_assign(
     """The calls, and which row gets which link. Every row that could be sent has a link for certain then, or the reason."""
     settings, checks = requester.settings, requester.checks
     links, result = requester.request_links(plan)
+    if settings.refresh:
+        _tell_who_keeps_a_link(plan, links, result)
     refuse_unanswered(screened, result.not_linked, links, stopped_by=result.stopped_by, limited_to=settings.limit)
     links = checks.keep_certain(links)
     log_warnings(screened, WarningCode.UNNAMED_LINK)
-    return assign_links(
-        roster, screened, requester.guard.leave_out(links), output, outreach, settings, summary, result
-    ), result
+    links = requester.guard.leave_out(links)
+    delivery = assign_links(
+        roster,
+        screened,
+        links,
+        output,
+        outreach,
+        settings,
+        summary,
+        result,
+        requester.ledger,
+        is_limited=plan.is_limited,
+    )
+    return delivery, result
+
+
+def _tell_who_keeps_a_link(plan: RequestPlan, links: pa.Table, result: RequestResult) -> None:
+    """Of those asked for anew: who got no new link."""
+    kept = set(plan.to_send.to_pylist()) & set(links.column("external_id").to_pylist()) - set(result.issued)
+    if kept:
+        number = len(kept)
+        logger().warning(
+            f"{counted(number, 'patient')} got no new link and {'keeps' if number == 1 else 'keep'} the one of before.",
+            links=number,
+        )
 
 
 def _warn_of_other_projects(roster: Roster, screened: Screened, plan: RequestPlan, ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 import csv
 import difflib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -36,6 +36,7 @@ OTHER_LINK_COLUMN = "healthex_link"
 QR_COLUMN = "qr_code"
 """Holds the picture, and the name of its file."""
 
+_DATE_COLUMNS = ("link_issued_on", "link_is_new")
 _SENTENCES = frozenset({ERROR_COLUMNS.index("error_message")})
 _HEADINGS = {
     "error_row": "Row",
@@ -57,6 +58,9 @@ class OutputColumns:
     """Positions of the roster's columns, in the order in which they are written."""
 
     link_column: str
+    link_column_taken: bool = False
+    """Whether the list has a column of the name that the new one was to have, and it holds something else."""
+
     link_dates: bool = False
     clickable: bool = False
     qr: bool = False
@@ -67,25 +71,54 @@ class OutputColumns:
     """Position of the column for each of whose values there is a workbook; None for one workbook."""
 
 
-def choose_output_columns(table: Table, column: IdColumn, settings: RunSettings) -> OutputColumns:
-    """As the settings say. Raises SettingsError where they name a column that is not there, or that must not split the list."""
-    taken = key(settings.link_column) in map(key, table.headers)
-    kept = kept_for_staff(table, column, settings)
-    if settings.qr and len(column.parts) == 1 and not _identity_in(table, column, kept):
-        raise SettingsError(
-            "A QR code needs a name or the patient ID beside it, or nobody can tell whose it is, and ",
-            Setting("columns"),
-            " keeps neither. Add one of them.",
-        )
+def choose_output_columns(
+    table: Table, column: IdColumn, settings: RunSettings, link_hosts: Collection[str]
+) -> OutputColumns:
+    """As the settings say. Raises SettingsError where they name a column that is not there, or that must not split the list.
+
+    A column of the list that is called as the new one gives way where it holds links on one of `link_hosts`, as a list does
+    that was made from the last links workbook.
+    """
+    replaced = _columns_of_last_time(table, column, settings, link_hosts)
+    left = [header for position, header in enumerate(table.headers) if position not in replaced]
+    taken = key(settings.link_column) in map(key, left)
     return OutputColumns(
-        kept=kept,
+        kept=tuple(position for position in kept_for_staff(table, column, settings) if position not in replaced),
         link_column=OTHER_LINK_COLUMN if taken else settings.link_column,
+        link_column_taken=taken,
         link_dates=settings.link_dates,
         clickable=settings.clickable,
         qr=settings.qr,
         qr_files=not settings.protect,  # they would show in clear what the workbook hides
         split_by=_splitting(table, column, settings.split_by) if settings.split_by is not None else None,
     )
+
+
+def _columns_of_last_time(
+    table: Table, column: IdColumn, settings: RunSettings, link_hosts: Collection[str]
+) -> frozenset[int]:
+    """Columns that the last links workbook added, and that this one adds anew."""
+    names = (key(settings.link_column), key(OTHER_LINK_COLUMN))
+    links = {
+        position
+        for position, header in enumerate(table.headers)
+        if key(header) in names and position not in column.parts and _holds_links(table.column(position), link_hosts)
+    }
+    if not links:
+        return frozenset()
+    added = [QR_COLUMN] if settings.qr else []
+    added += _DATE_COLUMNS if settings.link_dates else []
+    beside = {position for position, header in enumerate(table.headers) if header in added}
+    return frozenset(links | (beside - set(column.parts)))
+
+
+def _holds_links(cells: pa.Array | pa.ChunkedArray, hosts: Collection[str]) -> bool:
+    """Whether every cell that is not blank is a link on one of these hosts."""
+    texts = pc.utf8_trim_whitespace(cells)
+    fits = pc.equal(texts, "")
+    for host in hosts:
+        fits = pc.or_(fits, pc.starts_with(texts, f"https://{host}/"))
+    return bool(pc.all(fits).as_py() is not False)
 
 
 def kept_for_staff(table: Table, column: IdColumn, settings: RunSettings) -> tuple[int, ...]:
@@ -188,7 +221,7 @@ def links_sheet(
         names = picture_names(table.row_numbers[rows].tolist())
         values.append(pa.array(names if output.qr_files else [""] * len(names), pa.string()))
     if output.link_dates:
-        headers += ["link_issued_on", "link_is_new"]
+        headers += _DATE_COLUMNS
         values.append(pc.utf8_slice_codeunits(links.column("issued_at"), 0, 10))
         values.append(pc.if_else(links.column("is_new"), "yes", "no"))
     for header, texts in more:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -44,6 +45,8 @@ class Part:
     """Of its file, without ending."""
 
     sheet: Sheet
+    positions: npt.NDArray[np.int64]
+    """Of its rows in the sheet that was split."""
 
 
 def split(sheet: Sheet, values: pa.Array) -> list[Part]:
@@ -63,13 +66,19 @@ def split(sheet: Sheet, values: pa.Array) -> list[Part]:
             columns=[column.slice(start, end - start) for column in columns],
             marked={position: mask[start:end] for position, mask in marks.items()},
         )
-        parts.append(Part(value, name, rows))
+        parts.append(Part(value, name, rows, order[start:end]))
     if sum(len(part.sheet) for part in parts) != len(sheet):
         raise BatchlinksError(
             "The workbooks for each value do not add up to the whole, so no file was written. This is a defect in batchlinks; "
             "answers are kept in the ledger."
         )
     return parts
+
+
+def clean_values(values: pa.Array) -> pa.Array:
+    """The value of each row as its workbook has it."""
+    different, part_of = _cleaned(values)
+    return pa.array(different, pa.string()).take(pa.array(part_of))
 
 
 def _cleaned(values: pa.Array) -> tuple[list[str], "np.ndarray[tuple[int], np.dtype[np.int64]]"]:

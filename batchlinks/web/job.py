@@ -293,9 +293,12 @@ def _to_download(uploads: Uploads, upload: Upload, summary: Path, outputs: Itera
     known |= {f"{stem}.corrections.csv": "corrections", f"{stem}.annotated.xlsx": "annotated"}
     files = {known[name]: _within(uploads, upload, summary.parent / name) for name in outputs if name in known}
     links = [summary.parent / name for name in outputs if name not in known]
+    files["summary"] = _within(uploads, upload, summary)
+    if not links:  # nobody is new
+        return files
     if links != [summary.parent / f"{stem}.links{links[0].suffix}"]:
         links = [_archive(links, summary.parent, uploads.work(upload) / f"{stem}.links.zip")]
-    return files | {"links": _within(uploads, upload, links[0]), "summary": _within(uploads, upload, summary)}
+    return files | {"links": _within(uploads, upload, links[0])}
 
 
 def _archive(paths: Iterable[Path], folder: Path, archive: Path) -> Path:

@@ -39,6 +39,11 @@ FOLDERS: Mapping[SummaryKind, tuple[str, ...]] = {"summary": ("links", "qr", "le
 """Of the folders."""
 
 
+LINKS_ENTRIES = frozenset({"links.xlsx", "links.csv", "links", "files.csv", "qr"})
+"""Of a run: the links workbook, the folder of those of a list that was split, and what goes with them."""
+
+_WITH_LINKS = frozenset({"links.xlsx", "links.csv", "links"})
+
 _OS_METADATA_FILES = frozenset({".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini", ".directory"})
 """What file managers leave in a folder that somebody only looked at."""
 
@@ -81,11 +86,27 @@ class ExistingSet:
     entries: frozenset[Path] = frozenset()
     """The files beside the roster, and the folders."""
 
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Name in the folder -> SHA-256 of the files with links among `digests`."""
+
+    left_alone: Mapping[str, str] = field(default_factory=dict)
+    """The same of the links workbook and what goes with it, where these are to stay what they are."""
+
     obstacle: str | None = None
     """Why they may not, in words that follow a file's name; None if they may."""
 
     @classmethod
-    def found(cls, folder: Path, stem: str, kind: SummaryKind, owner: Owner, new: Mapping[str, str]) -> "ExistingSet":
+    def found(
+        cls,
+        folder: Path,
+        stem: str,
+        kind: SummaryKind,
+        owner: Owner,
+        new: Mapping[str, str],
+        *,
+        leave_links: bool = False,
+    ) -> "ExistingSet":
+        """`new`: suffixes of the files that are to come. `leave_links`: the links workbook that is there stays."""
         summary_path = folder / name_in_set(stem, f"{kind}.json")
         summary = read_json_object(summary_path)
         if summary is not None:
@@ -98,8 +119,10 @@ class ExistingSet:
             return cls(obstacle=f"{stem} is what an unfinished run of another roster or project calls its files")
         known = _known_hashes(summary, journal)
         digests: dict[Path, str] = {}
+        links: dict[str, str] = {}
         entries = set()
-        for entry in sorted({*SUFFIXES[kind], *FOLDERS[kind], *top_level_entries(new)}):
+        left = LINKS_ENTRIES if leave_links else frozenset()
+        for entry in sorted({*SUFFIXES[kind], *FOLDERS[kind], *top_level_entries(new)} - left):
             path = folder / name_in_set(stem, entry)
             if not os.path.lexists(path):
                 continue
@@ -112,7 +135,27 @@ class ExistingSet:
                 if digest is None or digest not in known:
                     return cls(obstacle=f"{name} was changed since it was written, or is another roster's")
                 digests[file] = digest
-        return cls(digests, frozenset(entries))
+                if entry in _WITH_LINKS:
+                    links[name] = digest
+        return cls(digests, frozenset(entries), links, _left_alone(folder, stem, summary) if leave_links else {})
+
+
+def _left_alone(folder: Path, stem: str, summary: Mapping[str, object] | None) -> dict[str, str]:
+    """What the summary knows of the links workbook and what goes with it, as far as that is there."""
+    known: dict[str, str] = {}
+    for key in ("outputs", KEPT_OUTPUTS):
+        listed = (summary or {}).get(key)
+        known |= listed if isinstance(listed, dict) else {}
+    tops = {name_in_set(stem, entry) for entry in LINKS_ENTRIES}
+    return {
+        name: digest
+        for name, digest in known.items()
+        if PurePosixPath(name).parts[0] in tops and os.path.lexists(folder / name)
+    }
+
+
+KEPT_OUTPUTS = "kept_outputs"
+"""In a summary: files of earlier runs that stay part of the set, as in `outputs`."""
 
 
 def finished_summary(folder: Path, stem: str, owner: Owner) -> Mapping[str, object] | None:
@@ -168,8 +211,9 @@ def stems_in(folder: Path, stem: str, kind: SummaryKind) -> list[str]:
 
 def _known_hashes(summary: Mapping[str, object] | None, journal: Mapping[str, object] | None) -> set[str]:
     known: set[str] = set()
-    if summary is not None and isinstance(outputs := summary.get("outputs"), dict):
-        known.update(outputs.values())
+    for key in ("outputs", KEPT_OUTPUTS):
+        if summary is not None and isinstance(outputs := summary.get(key), dict):
+            known.update(outputs.values())
     if journal is not None:
         hashes = journal.get("hashes")
         known.update(hashes if isinstance(hashes, list) else ())

@@ -1,11 +1,13 @@
 """The files of one run or check, in the kind that was asked for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType, TracebackType
 from typing import BinaryIO, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from batchlinks.errors import BatchlinksError, SettingsError
@@ -14,8 +16,8 @@ from batchlinks.next_steps import Part, Setting
 from batchlinks.results.annotated_workbook import AnnotatedWorkbook
 from batchlinks.results.csv_writer import write_csv
 from batchlinks.results.protect import write_protected
-from batchlinks.results.publish.existing_set import Owner
-from batchlinks.results.publish.publisher import Publisher
+from batchlinks.results.publish.existing_set import Owner, name_in_set
+from batchlinks.results.publish.publisher import LostPatients, OutgoingLinks, Publisher, UnfinishedSet
 from batchlinks.results.qr import qr_code
 from batchlinks.results.sheets import pictured
 from batchlinks.results.split import split
@@ -44,16 +46,43 @@ _NO_PARTS = [pa.array([], pa.string())] * len(_LIST_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
+class LinksFile:
+    """A file with links that is in its place, and which rows of the links sheet stand in it."""
+
+    name: str
+    """In the folder, such as `patients.links/North.xlsx`."""
+
+    sha256: str
+    positions: npt.NDArray[np.int64] | None = field(default=None, repr=False)
+    """None where all rows do."""
+
+    value: str = ""
+    """Of the column that the list was split by."""
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedFiles:
     """Where the files are."""
 
     folder: Path
     paths: Mapping[str, Path]
     """`links`, `errors`, `duplicates` and `corrections` (CSV only), `summary` -> path; `links` is a folder where the list was
-    split, and `files` the list of what is in it; `qr` is the folder of pictures; `letters` is a document or a folder of them."""
+    split, and `files` the list of what is in it; `qr` is the folder of pictures; `letters` is a document or a folder of them.
+    There is no `links` where nobody is new."""
 
     obstacle: str | None
     """Why the files could not have the name that they were to have; None where they have it."""
+
+    with_links: Sequence[LinksFile] = ()
+    """The files with links."""
+
+    outgoing: OutgoingLinks = field(default_factory=OutgoingLinks)
+    """What became of those that were there before."""
+
+    @property
+    def kept_as(self) -> list[str]:
+        """What links workbooks of before are called now that stay beside the new one, or the folders of such."""
+        return sorted({PurePosixPath(name).parts[0] for name in self.outgoing.renamed.values()})
 
 
 class ResultFiles:
@@ -89,6 +118,7 @@ class ResultFiles:
         self._kind = kind
         self._password = password
         self._csv_bom = csv_bom
+        self._with_links: list[LinksFile] = []
         self._release = Publisher(
             folder,
             Path(name).stem,
@@ -111,9 +141,13 @@ class ResultFiles:
         """Stands for roster and project, and tells nothing of either."""
         return self._release.owner
 
-    def unfinished_runs(self) -> frozenset[str]:
-        """IDs of earlier runs for the same owner that did not finish, and whose files these will replace."""
-        return self._release.unfinished_runs()
+    def unfinished_sets(self) -> Sequence[UnfinishedSet]:
+        """Files of earlier runs for the same owner that did not finish."""
+        return self._release.unfinished_sets()
+
+    def supersede(self, sets: Collection[UnfinishedSet]) -> frozenset[str]:
+        """These files will replace those. Returns the IDs of the runs that wrote them."""
+        return self._release.supersede(sets)
 
     def finish(self) -> None:
         """Everything is noted that has to be: the very last thing of a run."""
@@ -132,14 +166,17 @@ class ResultFiles:
         *,
         annotated: AnnotatedWorkbook | None = None,
         last_look: Callable[[], object] = lambda: None,
+        lost: LostPatients = lambda _: 0,
+        on_placing: Callable[[Sequence[LinksFile]], object] = lambda _: None,
     ) -> PublishedFiles:
         """Write all files and put them in their place; `summary.outputs` is filled in.
 
-        `sheets`: `links` (not for a check), `errors`, `duplicates`, and `corrections` where there are any.
-        `split_values`: one for each row of `links`, where each value is to have a workbook of its own. `letters`: by the end
-        of its name, such as `letters.docx` or `letters/North.docx`, what writes each document. What is too long for a
+        `sheets`: `links` (not for a check, nor where nobody is new), `errors`, `duplicates`, and `corrections` where there
+        are any. `split_values`: one for each row of `links`, where each value is to have a workbook of its own. `letters`: by the
+        end of its name, such as `letters.docx` or `letters/North.docx`, what writes each document. What is too long for a
         workbook goes to CSV, and the log says so.
-        `last_look` is called when all is written and nothing is in its place yet, and may raise.
+        `last_look` is called when all is written and nothing is in its place yet, and may raise; `lost`, `on_placing`: see
+        `Publisher.publish`.
         Raises BatchlinksError when that fails.
         """
         written = {}
@@ -153,23 +190,45 @@ class ResultFiles:
             written["annotated"] = _ANNOTATED
         written |= self._write_errors([sheets[role] for role in _REPORT_ROLES if role in sheets])
         written |= self._write_letters(letters)
-        released = self._release.publish(summary.as_json(), last_look=last_look)
+        released = self._release.publish(
+            summary.as_json(),
+            lost=lost,
+            leave_links=not self._check and "links" not in sheets,
+            last_look=last_look,
+            on_placing=lambda outputs, stem: on_placing(self._named(outputs, stem)),
+        )
         summary.outputs = dict(released.outputs)
         paths = {role: released.paths[suffix] for role, suffix in written.items()}
-        return PublishedFiles(released.summary.parent, paths | {"summary": released.summary}, released.obstacle)
+        return PublishedFiles(
+            released.summary.parent,
+            paths | {"summary": released.summary},
+            released.obstacle,
+            self._named(released.outputs, released.stem_used),
+            released.outgoing,
+        )
+
+    def _named(self, outputs: Mapping[str, str], stem: str) -> list[LinksFile]:
+        """The files with links, by the names that they get."""
+        names = [name_in_set(stem, file.name) for file in self._with_links]
+        return [
+            replace(file, name=name, sha256=outputs[name]) for file, name in zip(self._with_links, names, strict=True)
+        ]
 
     def _write_links(self, sheet: Sheet) -> dict[str, str]:
         """Role -> suffix of the file, or of the folder, that was written for it."""
         suffix = self._write_sheets("links", (sheet,), ("links",), pictures=_QR_FOLDER)[0]
+        self._with_links = [LinksFile(suffix, "")]
         return {"links": suffix} | self._qr_folder(sheet)
 
     def _write_parts(self, sheet: Sheet, values: pa.Array) -> dict[str, str]:
         self._release.folder(_PARTS_FOLDER)
         counted = []
+        self._with_links = []
         for part in split(sheet, values):
             name = f"{_PARTS_FOLDER}/{part.name}"
             (suffix,) = self._write_sheets(name, (part.sheet,), (name,), pictures=f"{_QR_FOLDER}/{part.name}")
             counted.append((PurePosixPath(suffix).name, part.value, str(len(part.sheet))))
+            self._with_links.append(LinksFile(suffix, "", part.positions, part.value))
         with self._release.open(_LIST) as file:
             write_csv(
                 file,
