@@ -25,6 +25,9 @@ class Do(Enum):
     TELL_APART = auto()
     """IDs that differ only in case, zeros or separators are different people."""
 
+    CONFIRM_PERSON = auto()
+    """An ID was somebody else's in an earlier list, and it is the same person after all."""
+
     LIFT_LIMIT = auto()
     """Only the first patients were asked for: get the rest."""
 
@@ -187,6 +190,7 @@ COMMAND = Door(
         Do.DESCRIBE_IDS: "Use --id-pattern to describe what your IDs look like.",
         Do.ALLOW_SHAPES: "Use --any-shape if these IDs are right.",
         Do.TELL_APART: "Use --exact-ids if these are different people.",
+        Do.CONFIRM_PERSON: "If it is the same person, say so with batchlinks ledger confirm.",
         Do.LIFT_LIMIT: "Run it without --limit to get the rest.",
         Do.GO_ON: "Run the same command again to go on.",
         Do.CHOOSE_SHEET: "Name the right one with --sheet.",
@@ -238,6 +242,7 @@ WORKBOOK = Door(
         Do.DESCRIBE_IDS: "If your IDs really look like this, ask IT to set up the ID format.",
         Do.ALLOW_SHAPES: "If this ID is right, ask IT to accept IDs of this kind.",
         Do.TELL_APART: "If these are different people, ask IT to keep such IDs apart.",
+        Do.CONFIRM_PERSON: "If it is the same person, ask IT to confirm that.",
         Do.LIFT_LIMIT: "Get the rest when you are ready.",
         Do.GO_ON: "Run it again to continue.",
         Do.CHOOSE_SHEET: "Ask IT which one is right.",

@@ -30,8 +30,8 @@ class ErrorCode(Enum):
     """A row in the error report has exactly one of these. `value` is the code as files and scripts see it.
 
     A sentence may hold named gaps in braces (`{length}`), which `message` fills; they never take an external
-    ID or any other cell of the roster, only numbers, row numbers and words of ours. It names no option: what a door
-    has to add, such as where the length is set, is its `advice`.
+    ID or any other cell of the roster, only numbers, row numbers, days of runs, names of lists and words of ours. It names
+    no option: what a door has to add, such as where the length is set, is its `advice`.
     """
 
     _words: _Words
@@ -162,6 +162,13 @@ class ErrorCode(Enum):
         "Rows {rows} have patient IDs that differ only in upper and lower case, leading zeros, or separators. Check which "
         "ones are right.",
         Do.TELL_APART,
+    )
+    KNOWN_AS_OTHER = (
+        "known_as_other",
+        Action.FIX,
+        "In an earlier list ({list}, row {row}, {date}), this patient ID was somebody else's: the {difference} differ. "
+        "Check the ID, and type the right one.",
+        Do.CONFIRM_PERSON,
     )
     REJECTED_BY_HEALTHEX = (
         "rejected_by_healthex",
@@ -355,9 +362,16 @@ class WarningCode(Enum):
         "corrected rows have an ID that already has a link. Check that the ID is this patient's",
         "corrected row has an ID that already has a link. Check that the ID is this patient's",
     )
+    PERSON_CHANGED = (
+        "person_changed",
+        "patients have another birth date than in an earlier list. Check that the ID is theirs",
+        "patient has another birth date than in an earlier list. Check that the ID is theirs",
+    )
     OLD_REPORT = (
         "old_report",
-        "rows of this error report stay refused, because a version before 0.3 wrote it and it doesn't tell what was changed",
-        "row of this error report stays refused, because a version before 0.3 wrote it and it doesn't tell what was changed",
+        "rows of this error report stay refused, because it doesn't tell what was changed in them (a version before 0.3 wrote "
+        "it, or its hidden column was changed)",
+        "row of this error report stays refused, because it doesn't tell what was changed in it (a version before 0.3 wrote "
+        "it, or its hidden column was changed)",
         Do.CORRECT_THE_LIST,
     )

@@ -70,6 +70,9 @@ class EarlierVerdict:
 
     profile: ListProfile = ListProfile()
 
+    is_garbled: bool = False
+    """Whether somebody has changed the column that only programs read, so that this row's part of it tells nothing."""
+
 
 def most_common_profile(earlier: Mapping[int, EarlierVerdict]) -> ListProfile:
     """What most rows of a report say of the list that they came from."""

@@ -272,13 +272,13 @@ def test_a_half_fixed_id_is_refused_as_it_would_be_in_the_list(
 def test_whoever_is_given_an_id_that_has_a_link_is_named(
     command: Callable[..., Ended], healthex: RunningSimulator, fix: Callable[..., Path], tmp_path: Path
 ) -> None:
-    command("run", roster(tmp_path, "N/A,Hugo,1990-01-01", "unknown,Ida,1991-01-01"))
+    command("run", roster(tmp_path, "N/A,Ann0,1980-01-05", "unknown,Ida,1991-01-01", "N/A,A.,"))
 
-    ended = command("run", fix({32: "10000000", 33: "10000099"}))
+    ended = command("run", fix({32: "10000000", 33: "10000099", 34: "10000000"}))
 
-    assert "1 corrected row has an ID that already has a link" in ended.err
-    assert ": row 32." in ended.err
-    assert results.summary(tmp_path / "fixed.summary.json")["warnings"] == {"had_a_link": 1}
+    assert "2 corrected rows have an ID that already has a link" in ended.err
+    assert ": row 32 and 34." in ended.err
+    assert results.summary(tmp_path / "fixed.summary.json")["warnings"] == {"had_a_link": 2}
     assert healthex.links["10000099"]
 
 
@@ -327,7 +327,7 @@ def test_a_report_of_an_older_version_is_not_believed_where_it_cannot_tell(
         11: "lost_zeros", 17: "lost_zeros", 5: "excluded", 61: "not_a_patient",
     }  # fmt: skip
     assert set(healthex.links) == {"00417640", "00418000"}
-    assert "3 rows of this error report stay refused, because a version before 0.3 wrote it" in ended.err
+    assert "3 rows of this error report stay refused, because it doesn't tell what was changed in them" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -350,6 +350,62 @@ def test_what_somebody_made_of_the_column_for_programs_breaks_nothing(
         34: "conflicting_id",
     }
     assert healthex.link_calls == 0
+
+
+@pytest.mark.parametrize("how", ["emptied", "edited", "moved", "all gone", "codes emptied"])
+def test_no_refusal_is_lifted_by_what_somebody_does_to_the_columns_for_programs(
+    command: Callable[..., Ended], tmp_path: Path, how: str
+) -> None:
+    """`moved`: as by somebody who sorts the columns that are shown, and not the hidden one."""
+    (tmp_path / "out.txt").write_text("10000003\n", encoding="utf-8")
+    rows = [
+        "414402,Bob,1990-01-01", "TRAILER2,,", "20000001,Cy,1991-01-01", "20000001,Di,1992-01-01", "ab-1,Ed,1993-01-01",
+        "AB-1,Flo,1994-01-01",
+    ]  # fmt: skip
+    command("check", roster(tmp_path, *rows), "--exclude", tmp_path / "out.txt")
+    before = results.codes(tmp_path / "patients.check.xlsx")
+    book = openpyxl.load_workbook(tmp_path / "patients.check.xlsx")
+    sheet = book["Errors"]
+    sheet.delete_rows([str(cell.value) for cell in sheet["A"]].index("35") + 1)  # whoever shares an ID with row 34
+    sheet.delete_rows([str(cell.value) for cell in sheet["A"]].index("37") + 1)
+    told = [str(cell.value) for cell in sheet["F"][1:]]
+    for at, (code, cell) in enumerate(zip(sheet["B"][1:], sheet["F"][1:], strict=True)):
+        match how:
+            case "emptied":
+                cell.value = None
+            case "edited":
+                cell.value = told[at].replace('"id":"', '"id":"0').replace('"usual_length":8', '"usual_length":6')
+            case "moved":
+                cell.value = told[at - 1]
+            case "codes emptied":
+                code.value = None
+    if how == "all gone":
+        sheet.delete_cols(6)
+    book.save(tmp_path / "fixed.xlsx")
+
+    command("check", tmp_path / "fixed.xlsx")
+
+    after = results.codes(tmp_path / "fixed.check.xlsx")
+    if how == "all gone":  # as in a report of version 0.2, which never had it
+        assert {32: "lost_zeros", 5: "excluded"}.items() <= after.items()
+    else:
+        assert after == {row: code for row, code in before.items() if row not in (35, 37)}
+    assert len(before) == 7
+
+
+def test_nobody_is_sent_again_for_zeros_that_excel_has_taken(command: Callable[..., Ended], tmp_path: Path) -> None:
+    """Who is left out on purpose, and whose cell was only written otherwise."""
+    (tmp_path / "patients.csv").write_text("MRN,First Name\n00418-1,Ann\n00419,Bob\n", encoding="utf-8")
+    (tmp_path / "out.txt").write_text("00418-1\n00419\n", encoding="utf-8")
+    command("check", tmp_path / "patients.csv", "--exclude", tmp_path / "out.txt")
+    book = openpyxl.load_workbook(tmp_path / "patients.check.xlsx")
+    for row, typed in ((2, "4181"), (3, 419)):
+        book["Errors"].cell(row, 7).value = typed
+    book.save(tmp_path / "fixed.xlsx")
+
+    command("check", tmp_path / "fixed.xlsx")
+
+    assert results.codes(tmp_path / "fixed.check.xlsx") == {2: "excluded", 3: "excluded"}
 
 
 @pytest.mark.needs("soffice")

@@ -11,6 +11,7 @@ from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import damaged, explained, leave_no_trace, open_ledger
 from batchlinks.ledger.link_naming import note_acceptance
 from batchlinks.ledger.patient_files import NotedFile, PatientRow, forget_patients, noted_files, rows_of_patients
+from batchlinks.ledger.person_records import PersonRecords, forget_lists
 from batchlinks.ledger.project_links import project_number
 from batchlinks.ledger.schema import check_value, days_ago, now
 from batchlinks.next_steps import Setting
@@ -124,6 +125,10 @@ class Records:
                 raise SettingsError(*damaged(self._path))
             yield Known(external_id, by_number[number], link, issued_at, issued_by, handed_out_at, handed_out_by)
 
+    def people(self, project: Project) -> PersonRecords:
+        """Who the IDs of a project stand for."""
+        return PersonRecords(self._connection, self._path, project.number)
+
     def withdrawals(
         self, project: Project | None, external_ids: Collection[str] | None = None, *, alike: bool = False
     ) -> list[Withdrawal]:
@@ -222,6 +227,7 @@ class Records:
                 for number, ids in of_project.items():
                     with self._undamaged():
                         forget_patients(self._connection, number, ids)
+                forget_lists(self._connection)
             leave_no_trace(self._connection, tidy=True)
         return len(forgotten)
 

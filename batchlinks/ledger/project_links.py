@@ -47,6 +47,7 @@ from batchlinks.ledger.patient_files import (
     patients_in,
     rows_of_patients,
 )
+from batchlinks.ledger.person_records import PersonRecords, forget_lists
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now, read_identity
 
 _FLUSH_EVERY_S = 0.05
@@ -383,12 +384,19 @@ class Ledger:
             forgotten += [external_id for (external_id,) in found]
             self._read.execute(f"DELETE FROM link {condition}", values)  # noqa: S608 our own words
             forget_patients(self._read, self._project, forgotten)
+            if forgotten:
+                forget_lists(self._read)
         if forgotten:
             with self._writing():
                 leave_no_trace(self._read)
         return len(forgotten)
 
     # --- what is known -----------------------------------------------------------------------------------------
+
+    @property
+    def people(self) -> PersonRecords:
+        """Who this project's IDs stand for."""
+        return PersonRecords(self._read, self._path, self._project)
 
     def links_for(self, external_ids: pa.Array, *, earlier_too: bool = False) -> pa.Table:
         """Known links of these IDs, each of which is given once; in their order, unless writing failed.

@@ -197,12 +197,50 @@ def read_identity(connection: sqlite3.Connection) -> str:
     return str(ledger_id)
 
 
+def _people(connection: sqlite3.Connection) -> None:
+    """Who each ID stands for, as tags (`person_tags`): gone with the link, whoever deletes that."""
+    connection.execute(
+        """
+        CREATE TABLE seen_list (
+            number      INTEGER PRIMARY KEY,
+            name        TEXT NOT NULL,
+            seen_at     TEXT NOT NULL,
+            finished    INTEGER NOT NULL,  -- 0: of its people only those count who have a link
+            check_value INTEGER NOT NULL
+        )
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE person (
+            project     INTEGER NOT NULL REFERENCES project,
+            external_id TEXT NOT NULL,
+            first_name  TEXT NOT NULL,
+            birth_date  TEXT NOT NULL,
+            seen_in     INTEGER NOT NULL REFERENCES seen_list,
+            seen_row    INTEGER NOT NULL,
+            check_value INTEGER NOT NULL,
+            PRIMARY KEY (project, external_id)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute("CREATE TABLE tag_key (fingerprint TEXT NOT NULL)")  # of the key that the tags were made with
+    connection.execute(
+        """
+        CREATE TRIGGER person_goes_with_link AFTER DELETE ON link BEGIN
+            DELETE FROM person WHERE project = OLD.project AND external_id = OLD.external_id;
+        END
+        """
+    )
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first_tables,
     _runs_and_check_values,
     _naming,
     _patient_files,
     _identity,
+    _people,
 )
 """In their order: the first makes version 1 of an empty file."""
 

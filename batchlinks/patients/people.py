@@ -54,11 +54,13 @@ class Difference(StrEnum):
     """In what people differ. Formatted into a sentence it is words; in a file it is its value."""
 
     BIRTH_DATES = "birth_dates"
+    BIRTH_YEARS = "birth_years"
     FIRST_NAMES = "first_names"
+    ANY = "first_names_or_birth_dates"
+    """One of these: a report that was changed does not tell which."""
 
     def __format__(self, spec: str) -> str:
-        words = {Difference.BIRTH_DATES: "birth dates", Difference.FIRST_NAMES: "first names"}[self]
-        return format(words, spec)
+        return format(self.value.replace("_", " "), spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ class IdentityColumns:
         """Of those in which two rows differ, by what `Person.differs_from` says."""
         told_by = {
             Difference.BIRTH_DATES: (self.birth_date,),
+            Difference.BIRTH_YEARS: (self.birth_date,),
             Difference.FIRST_NAMES: (self.first_name, self.full_name),
+            Difference.ANY: (self.birth_date, self.first_name, self.full_name),
         }[difference]
         return tuple(column for column in told_by if column is not None)
 

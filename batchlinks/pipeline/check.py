@@ -1,15 +1,19 @@
 """A check: what a run would send and refuse, without one call."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from batchlinks.columns.cautions import question
 from batchlinks.config.installation import Installation
 from batchlinks.config.paths import find_ledger
 from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
-from batchlinks.ledger import DoNotContact
+from batchlinks.ledger import DoNotContact, Ledger
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.pipeline.delivery import count_rows, plan_letters_and_messages, plan_output, report_refusals
 from batchlinks.pipeline.intake import Source, apply_screening, load_roster, log_warnings, open_results
+from batchlinks.pipeline.known_people import KnownPeople
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run_ledger import open_run_ledger, refuse_lost_ledger
 from batchlinks.results.summary import Summary
@@ -30,8 +34,11 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
             roster = load_roster(source, settings, context, hooks, summary)
             output = plan_output(roster, settings, deployment(context.environment).link_host)
             outreach = plan_letters_and_messages(roster, settings, output)
-            withdrawn = do_not_contact.ids() | _read_withdrawn(settings, project_id, context, summary)
-            screened = apply_screening(roster, settings, withdrawn=withdrawn)
+            with _open_known_ledger(settings, project_id, context, summary) as ledger:
+                withdrawn = do_not_contact.ids() | (frozenset() if ledger is None else ledger.withdrawn())
+                screened = apply_screening(roster, settings, withdrawn=withdrawn)
+                people = KnownPeople(roster, screened, None if ledger is None else ledger.people, changes_ledger=False)
+                people.hold_back_others()
             outreach.warn(screened)
             log_warnings(screened)
             for caution in roster.undecided:
@@ -44,21 +51,24 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
     return Report(summary, published, sheets, refused, undecided=roster.undecided)
 
 
-def _read_withdrawn(
+@contextmanager
+def _open_known_ledger(
     settings: RunSettings, project_id: str | None, context: RunContext, summary: Summary
-) -> frozenset[str]:
+) -> Iterator[Ledger | None]:
     """Only where there is a ledger already, since a check makes nothing but its own files.
 
     Raises SettingsError where there should be one.
     """
     path = find_ledger(settings.ledger, context.environment)
     if settings.no_ledger or project_id is None:
-        return frozenset()
+        yield None
+        return
     summary.api = deployment(context.environment).api_url
     if not path.exists():
         if not settings.new_ledger:
             refuse_lost_ledger(path, Installation.of(context.environment), summary.api)
-        return frozenset()
+        yield None
+        return
     with open_run_ledger(settings, context, api=summary.api, project_id=project_id, for_check=True) as ledger:
         summary.ledger_id = ledger.ledger_id
-        return ledger.withdrawn()
+        yield ledger

@@ -260,7 +260,7 @@ def _made_void(settings: RunSettings) -> frozenset[ErrorCode]:
 def warn_of_links_before(roster: Roster, screened: Screened, known: pa.Table) -> None:
     """Corrected rows whose ID already has a link: it may be another patient's. `known` is what the ledger says."""
     table, column = roster.table, roster.id_column
-    typed = corrected(table, column) & screened.sendable
+    typed = corrected(table, column) & (screened.sendable | screened.duplicates)
     if typed.any():
         had: pa.Array = pc.is_in(screened.ids, value_set=known.column("external_id").combine_chunks())
         rows = table.row_numbers[typed & had.to_numpy(zero_copy_only=False)].tolist()

@@ -33,6 +33,7 @@ from batchlinks.pipeline.intake import (
     open_results,
     warn_of_links_before,
 )
+from batchlinks.pipeline.known_people import KnownPeople
 from batchlinks.pipeline.link_verification import LinkChecks, refuse_unanswered
 from batchlinks.pipeline.missing_links import (
     LinkRequester,
@@ -80,6 +81,8 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 guard = ContactGuard(do_not_contact, ledger, exact_ids=settings.exact_ids)
                 screened = apply_screening(roster, settings, withdrawn=guard.listed)
                 guard.watch(screened)
+                people = KnownPeople(roster, screened, None if settings.no_ledger else ledger.people)
+                people.hold_back_others()
                 place = place_of(files.folder, context.delivered_to)
                 give_way = sets_that_give_way(files, ledger, screened, place, only_new=settings.only_new)
                 replaced = files.supersede(give_way)
@@ -94,6 +97,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                     raise SettingsError("Canceled. Nothing was sent.")
 
                 defer_interruptions()
+                people.learn(plan.known, plan.to_send)
                 requester = LinkRequester(endpoint, credentials, settings, ledger, checks, guard, hooks)
                 delivery, result = _request_and_assign(requester, plan, roster, screened, output, outreach, summary)
                 while True:
@@ -133,6 +137,8 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 hooks.on_published(published)
                 placement = placement_of(published, delivery, place)
                 ledger.mark_complete(delivery.first_time, all_asked=result.stopped_by is None, placement=placement)
+                if result.stopped_by is None:
+                    people.finish(plan.to_send, result.issued)
                 _forget_old_links(ledger, settings)
         audit.append(summary, context)
         report = Report(summary, published, sheets, refused, result.stopped_by, moved=len(delivery.moved))

@@ -27,7 +27,7 @@ from batchlinks.results.text_columns import batches
 from batchlinks.results.xlsx.sheet import Sheet
 from batchlinks.roster.error_report import DUPLICATE_COLUMNS, ERROR_COLUMNS, FIELD_COLUMN, screened_as, text_as_refused
 from batchlinks.row_codes import DUPLICATE, DUPLICATE_ACTION, DUPLICATE_MESSAGE, Action, ErrorCode
-from batchlinks.screening.fixed_report import id_digest, is_kept
+from batchlinks.screening.fixed_report import id_digest
 from batchlinks.screening.result import Screened
 from batchlinks.table import CellKind, EarlierVerdict, ListProfile, Table
 
@@ -373,16 +373,18 @@ def _screened_as(refused: Sequence[RefusedRow], profile: ListProfile, id_cells: 
     """What screening needs to know of each row when the report comes back."""
     plain = screened_as(profile)
     groups = Counter((each.code, each.gaps.get("rows")) for each in refused if "rows" in each.gaps)
+    again = sum(each.code.action is Action.AGAIN for each in refused)
     typed = zip(*(cells.to_pylist() for cells in id_cells), strict=True)
-    return [
-        screened_as(
-            profile,
-            EarlierVerdict(each.code, each.gaps, id_digest(*cells), groups.get((each.code, each.gaps.get("rows")), 0)),
-        )
-        if is_kept(each.code) or each.code.action is not Action.AGAIN
-        else plain
-        for each, cells in zip(refused, typed, strict=True)
-    ]
+    told = []
+    for each, cells in zip(refused, typed, strict=True):
+        if each.code.action is Action.AGAIN and again > _TOLD_APART:
+            told.append(plain)
+            continue
+        together = groups.get((each.code, each.gaps.get("rows")), 0)
+        gaps = {} if each.code.action is Action.AGAIN else each.gaps  # what happened then does not matter any more
+        verdict = EarlierVerdict(each.code, gaps, id_digest(each.code, *cells), together)
+        told.append(screened_as(profile, verdict, each.row))
+    return told
 
 
 def _in_runs(texts: Sequence[str]) -> pa.ChunkedArray:
@@ -397,6 +399,8 @@ def _in_runs(texts: Sequence[str]) -> pa.ChunkedArray:
 
 
 _RUN = 4_096
+_TOLD_APART = 10_000
+"""Rows that another run may do, of which each is told for itself; of more, a million maybe, nobody types one by one."""
 
 
 def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[RefusedRow]) -> dict[int, npt.NDArray[np.bool_]]:
@@ -409,7 +413,7 @@ def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[RefusedRow])
             continue
         also = (
             identity.that_tell(Difference(str(each.gaps["difference"])))
-            if each.code is ErrorCode.CONFLICTING_ID
+            if each.code in (ErrorCode.CONFLICTING_ID, ErrorCode.KNOWN_AS_OTHER)
             else ()
         )
         for index in (*column.parts, *also):

@@ -1,6 +1,7 @@
 """An error report that was fixed in place and is handed in again as a roster."""
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections import Counter
@@ -12,7 +13,7 @@ import numpy as np
 
 from batchlinks.columns.header_words import key
 from batchlinks.patients.identifier import read_id
-from batchlinks.row_codes import ErrorCode
+from batchlinks.row_codes import Action, ErrorCode
 from batchlinks.table import CellKind, EarlierVerdict, ListProfile, Table
 
 ERROR_COLUMNS = ("error_row", "error_code", "error_action", "error_message", "error_cells", "screened_as")
@@ -77,8 +78,12 @@ def _fields_apart(table: Table, keys: list[str], kept: list[int]) -> dict[int, t
     return {position: tuple("\0".join(fields[position]).rstrip("\0").split("\0")) for position in blank}
 
 
-def screened_as(profile: ListProfile, verdict: EarlierVerdict | None = None) -> str:
-    """The cell of the column `screened_as`: what is needed to judge a fixed row as strictly as the list was."""
+def screened_as(profile: ListProfile, verdict: EarlierVerdict | None = None, row: int = 0) -> str:
+    """The cell of the column `screened_as`: what is needed to judge a fixed row as strictly as the list was.
+
+    It names its row and its code, so that one that was moved or changed is known for that. `verdict` None: for rows that
+    another run may do.
+    """
     told: dict[str, object] = {
         "usual_length": profile.usual_length,
         "shapes": profile.shapes,
@@ -89,12 +94,17 @@ def screened_as(profile: ListProfile, verdict: EarlierVerdict | None = None) -> 
     if profile.corrections:
         told["corrections"] = profile.corrections
     if verdict is not None:
-        told["id"] = verdict.id_digest
+        told |= {"row": row, "code": verdict.code and verdict.code.value, "id": verdict.id_digest}
         if verdict.gaps:
             told["gaps"] = dict(verdict.gaps)
         if verdict.group_size:
             told["of"] = verdict.group_size
-    return json.dumps(told, separators=(",", ":"))
+    return json.dumps(told | {"check": _checksum(told)}, separators=(",", ":"))
+
+
+def _checksum(told: Mapping[str, object]) -> str:
+    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
 def text_as_refused(text: str, kind: int) -> str:
@@ -113,13 +123,15 @@ def text_as_refused(text: str, kind: int) -> str:
 
 
 def _earlier(table: Table, keys: list[str]) -> dict[int, EarlierVerdict]:
-    """What the report says of each row: by its columns for programs, or, before there were any, by its code."""
+    """What the report says of each row: by its column for programs, or, before there was one, by its code."""
 
     def column(name: str) -> list[str]:
         return table.column(keys.index(key(name))).to_pylist() if key(name) in keys else [""] * len(table)
 
+    is_new = key("screened_as") in keys
     codes = [_CODES.get(text.strip()) for text in column("error_code")]
-    verdicts = [_verdict(code, text) for code, text in zip(codes, column("screened_as"), strict=True)]
+    read = zip(codes, column("error_row"), column("screened_as"), strict=True)
+    verdicts = [_verdict(code, row, text) if is_new else EarlierVerdict(code) for code, row, text in read]
     told = Counter(verdict.profile for verdict in verdicts if verdict.profile != ListProfile())
     profile = told.most_common(1)[0][0] if told else _profile_of_old(codes, column("error_message"))
     return {
@@ -128,23 +140,25 @@ def _earlier(table: Table, keys: list[str]) -> dict[int, EarlierVerdict]:
     }
 
 
-def _verdict(code: ErrorCode | None, text: str) -> EarlierVerdict:
-    """One cell of `screened_as`. Whatever somebody made of it: what cannot be understood says nothing."""
-    told = _json_of(text)
-    profile = _profile(text)
-    digest, gaps, size = told.get("id"), told.get("gaps"), told.get("of")
-    return EarlierVerdict(
-        code,
-        gaps if isinstance(gaps, dict) else {},
-        digest if isinstance(digest, str) else None,
-        size if isinstance(size, int) else 0,
-        profile,
-    )
+def _verdict(code: ErrorCode | None, row: str, text: str) -> EarlierVerdict:
+    """One cell of `screened_as`, beside the row's own code and number. One that was changed or moved says nothing."""
+    told = _told(text)
+    own_code = _CODES.get(str(told.get("code")))
+    if own_code is not None and str(told.get("row")) == row.strip():
+        digest, gaps, size = told.get("id"), told.get("gaps"), told.get("of")
+        return EarlierVerdict(
+            own_code,
+            gaps if isinstance(gaps, dict) else {},
+            digest if isinstance(digest, str) else None,
+            size if isinstance(size, int) else 0,
+            _profile(told),
+        )
+    is_plain = code is not None and code.action is Action.AGAIN and told and own_code is None
+    code = code or own_code
+    return EarlierVerdict(code, profile=_profile(told), is_garbled=code is not None and not is_plain)
 
 
-@lru_cache(maxsize=1024)
-def _profile(text: str) -> ListProfile:
-    told = _json_of(text)
+def _profile(told: Mapping[str, Any]) -> ListProfile:
     usual, shapes, sha256 = told.get("usual_length"), told.get("shapes"), told.get("list_sha256")
     sheet, corrections = told.get("sheet"), told.get("corrections")
     return ListProfile(
@@ -154,6 +168,14 @@ def _profile(text: str) -> ListProfile:
         sheet if isinstance(sheet, str) else "",
         corrections if isinstance(corrections, int) and corrections > 0 else 0,
     )
+
+
+@lru_cache(maxsize=1024)
+def _told(text: str) -> Mapping[str, Any]:
+    """What a cell of `screened_as` holds; nothing where it is not what was written."""
+    told = dict(_json_of(text))
+    check = told.pop("check", None)
+    return told if check is not None and check == _checksum(told) else {}
 
 
 def _json_of(text: str) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchlinks.columns.id_column import IdColumn
-from batchlinks.patients.identifier import clean
+from batchlinks.patients.identifier import SEPARATORS, clean, fold
 from batchlinks.patients.people import Difference
 from batchlinks.row_codes import Action, ErrorCode, WarningCode
 from batchlinks.screening.result import Screened
@@ -22,6 +22,7 @@ from batchlinks.table import EarlierVerdict, ListProfile, Table, most_common_pro
 _JUDGED_ANEW = frozenset(
     {
         ErrorCode.WITHDRAWN,  # the ledger tells
+        ErrorCode.KNOWN_AS_OTHER,  # the same, and where it does not, `pipeline.known_people` refuses it again
         ErrorCode.REJECTED_BY_HEALTHEX,
         ErrorCode.LINK_MISMATCH,
     }
@@ -31,16 +32,18 @@ _JUDGED_ANEW = frozenset(
 
 _OF_SEVERAL_ROWS = frozenset({ErrorCode.CONFLICTING_ID, ErrorCode.AMBIGUOUS_ID})
 _ONLY_THE_LIST_TELLS = frozenset({ErrorCode.LOST_ZEROS, ErrorCode.EXCLUDED, ErrorCode.NOT_A_PATIENT})
+_WITHOUT_SEPARATORS = str.maketrans("", "", SEPARATORS)
 
 
-def is_kept(code: ErrorCode) -> bool:
-    """Whether a row with this code keeps it in a report that is handed in again, as long as its ID is unchanged."""
-    return code not in _JUDGED_ANEW
+def id_digest(code: ErrorCode | None, *cells: str) -> str:
+    """Stands for what the ID cell, or the cells that are joined to an ID, held; white space around it does not count.
 
-
-def id_digest(*cells: str) -> str:
-    """Stands for what the ID cell, or the cells that are joined to an ID, held; white space around it does not count."""
-    return hashlib.sha256("\x1f".join(map(clean, cells)).encode()).hexdigest()[:16]
+    Nor does how an ID is written where its patient is left out on purpose: Excel may take zeros away, and that lifts nothing.
+    """
+    texts = [clean(cell) for cell in cells]
+    if code is not None and code.action is Action.NOTHING:
+        texts = [fold(text.translate(_WITHOUT_SEPARATORS)) for text in texts]
+    return hashlib.sha256("\x1f".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def profile_of(table: Table, screened: Screened, *, any_length: bool) -> ListProfile:
@@ -81,44 +84,64 @@ def keep_earlier_verdicts(screened: Screened, table: Table, column: IdColumn, li
     for position in range(len(table)):
         verdict = table.earlier.get(position, EarlierVerdict(None, profile=profile))
         code = verdict.code
+        in_doubt = False
         if code is not None and code not in lifted and code not in _JUDGED_ANEW:
             complete = code in _OF_SEVERAL_ROWS and present[_group(verdict)] >= verdict.group_size > 0
-            unknown = verdict.id_digest is None and _stays_in_doubt(verdict)
-            if unknown or (verdict.id_digest == digests[position] and not complete):
-                _refuse_again(screened, position, verdict)
+            in_doubt = verdict.id_digest is None and _stays_in_doubt(verdict)
+            if in_doubt or (verdict.id_digest == digests[position] and not complete):
+                _refuse_again(screened, position, verdict, int(table.row_numbers[position]))
         _hold_against(verdict.profile, screened, position, lifted)
-        if code in _ONLY_THE_LIST_TELLS and verdict.id_digest is None and screened.codes[position]:
+        untold = code in _ONLY_THE_LIST_TELLS and verdict.id_digest is None
+        if (in_doubt or untold) and screened.codes[position]:
             doubtful.append(int(table.row_numbers[position]))
     if doubtful:
         screened.warnings[WarningCode.OLD_REPORT] = doubtful
 
 
 def corrected(table: Table, column: IdColumn) -> npt.NDArray[np.bool_]:
-    """Rows whose ID was typed since the list was made: a correction of the list, or, in a report that is handed in alone,
-    changed in a row that was to be fixed or in a row that was added."""
+    """Rows whose ID was typed since the list was made: a correction of the list, or, in a report that is handed in alone, as far
+    as it tells: changed, or in a row that was added."""
     found = np.zeros(len(table), dtype=bool)
     for part in column.parts:
         found |= table.typed.get(part, found)
-    if table.earlier:
-        digests = _digests(table, column)
-        for position, verdict in table.earlier.items():
-            to_fix = verdict.code is None or verdict.code.action in (Action.FIX, Action.NOTHING)
-            found[position] = to_fix and verdict.id_digest != digests[position]
+    for position, digest in enumerate(_digests(table, column) if table.earlier else ()):
+        verdict = table.earlier.get(position, EarlierVerdict(None))
+        asked_again = verdict.code is not None and verdict.code.action is Action.AGAIN
+        found[position] |= verdict.id_digest != digest and not (asked_again and verdict.id_digest is None)
+    return found
+
+
+def unchanged_with(code: ErrorCode, table: Table, column: IdColumn) -> npt.NDArray[np.bool_]:
+    """Rows of a report that were refused with this code, and whose ID is what it was, or may be."""
+    found = np.zeros(len(table), dtype=bool)
+    refused = {position: verdict for position, verdict in table.earlier.items() if verdict.code is code}
+    digests = _digests(table, column) if refused else []
+    for position, verdict in refused.items():
+        found[position] = verdict.id_digest in (None, digests[position])
     return found
 
 
 def _stays_in_doubt(verdict: EarlierVerdict) -> bool:
     """Whether only the list can tell if a row was fixed, since the report does not say what stood in it."""
-    if verdict.code is ErrorCode.LOST_ZEROS:
-        return verdict.profile.usual_length is None
-    return verdict.code in _ONLY_THE_LIST_TELLS
+    code, profile = verdict.code, verdict.profile
+    if code is ErrorCode.LOST_ZEROS:
+        return profile.usual_length is None
+    if code is None or code in _ONLY_THE_LIST_TELLS:
+        return code is not None
+    if not verdict.is_garbled:
+        return False
+    if code is ErrorCode.ODD_SHAPE:
+        return not profile.shapes
+    return code in _OF_SEVERAL_ROWS or code is ErrorCode.PATTERN_MISMATCH or code.action is Action.NOTHING
 
 
-def _refuse_again(screened: Screened, position: int, verdict: EarlierVerdict) -> None:
+def _refuse_again(screened: Screened, position: int, verdict: EarlierVerdict, row: int) -> None:
     code = verdict.code
     if code is None or screened.code_at(position) is code:
         return
     gaps = dict(verdict.gaps)
+    if code in _OF_SEVERAL_ROWS and verdict.is_garbled:
+        gaps = {"rows": f"{row} and others", "difference": Difference.ANY}
     if code is ErrorCode.LOST_ZEROS:
         gaps.setdefault("found", len(screened.ids[position].as_py()))
         gaps.setdefault("expected", verdict.profile.usual_length or "more")
@@ -156,4 +179,7 @@ def _group(verdict: EarlierVerdict) -> tuple[ErrorCode | None, object]:
 
 
 def _digests(table: Table, column: IdColumn) -> list[str]:
-    return [id_digest(*cells) for cells in zip(*(table.column(part).to_pylist() for part in column.parts), strict=True)]
+    """Of every row's ID, as it is now."""
+    codes = (table.earlier[position].code if position in table.earlier else None for position in range(len(table)))
+    typed = zip(*(table.column(part).to_pylist() for part in column.parts), strict=True)
+    return [id_digest(code, *cells) for code, cells in zip(codes, typed, strict=True)]

@@ -50,6 +50,7 @@ PAGE = Door(
         Do.DESCRIBE_IDS: "If your IDs really look like this, ask IT to set up the ID format.",
         Do.ALLOW_SHAPES: "If this ID is right, ask IT to accept IDs of this kind.",
         Do.TELL_APART: "If these are different people, ask IT to keep such IDs apart.",
+        Do.CONFIRM_PERSON: "If it is the same person, ask IT to confirm that.",
         Do.LIFT_LIMIT: "Click “Get all” for the rest.",
         Do.GO_ON: "Click “Continue” to go on.",
         Do.CHOOSE_SHEET: "Choose the right one.",

@@ -1,0 +1,184 @@
+"""Whose ID it is, as the ledger remembers: a list is held against it before anybody is sent, and teaches it what is new."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlinks.arrow import combine_chunks, frees_memory, positions_among
+from batchlinks.ledger.person_records import PEOPLE, PersonRecords
+from batchlinks.ledger.person_tags import Tags, find_difference
+from batchlinks.patients.people import Difference, identity_columns
+from batchlinks.pipeline.intake import Roster
+from batchlinks.row_codes import ErrorCode, WarningCode
+from batchlinks.screening.fixed_report import corrected, unchanged_with
+from batchlinks.screening.result import Mask, Screened
+
+Positions = npt.NDArray[np.int64]
+
+_TAGS = ("first_name", "birth_date")
+
+
+class KnownPeople:
+    """What a list and the ledger say of the people behind one project's IDs."""
+
+    def __init__(
+        self, roster: Roster, screened: Screened, records: PersonRecords | None, *, changes_ledger: bool = True
+    ) -> None:
+        """`records` is None where there is no ledger; a check does not change it."""
+        self._roster, self._screened, self._records = roster, screened, records
+        self._identity = identity_columns(roster.table.headers, roster.id_column.parts)
+        self._tagger = records.tagger(make_key=changes_ledger) if records is not None and self._identity else None
+        self._typed = corrected(roster.table, roster.id_column)
+        """Rows whose ID was typed since the list was screened."""
+
+        self._tags: tuple[pa.DictionaryArray, ...] = ()
+        """Of each row of the list: first name, birth date."""
+
+        self._found = PEOPLE.empty_table()
+        """Who is known of the list's IDs."""
+
+        self._seen_in: int | None = None
+        """The list's number in the ledger, once that has learned from it."""
+
+    @frees_memory
+    def hold_back_others(self) -> None:
+        """Refuse the IDs that stood for somebody else before, and warn of people who have changed."""
+        table, screened = self._roster.table, self._screened
+        refused_before = unchanged_with(ErrorCode.KNOWN_AS_OTHER, table, self._roster.id_column) & (screened.codes == 0)
+        if self._tagger is not None and self._records is not None:
+            self._tags = self._tagger.of_rows(table, self._identity)
+            self._found = self._records.find(screened.ids.filter(pa.array(screened.sendable)))
+            refused_before[self._compare()] = False
+        for position in np.flatnonzero(refused_before & (screened.codes == 0)).tolist():
+            screened.refuse(position, ErrorCode.KNOWN_AS_OTHER, **_as_reported(table.earlier[position].gaps))
+
+    @frees_memory
+    def learn(self, known: pa.Table, to_send: pa.Array) -> None:
+        """Remember who stands for the IDs that are handed out or sent, before they are. `known`: links that there are."""
+        if self._tagger is None or self._records is None:
+            return
+        with_link = combine_chunks(known.column("external_id"))
+        positions = self._screened.positions_of(pa.concat_arrays([with_link, to_send]))
+        if self._typed.any():  # whether an ID that somebody has just typed is theirs nobody has said, if it had a link
+            positions = positions[~(self._typed[positions] & (np.arange(len(positions)) < len(with_link)))]
+        places = self._places(positions)
+        is_known = places.is_valid().to_numpy(zero_copy_only=False)
+        self._complete(positions[is_known], places.drop_null())
+        new = self._people(positions[~is_known])
+        self._found, self._tags = PEOPLE.empty_table(), ()
+        if len(new):
+            self._seen_in = self._records.learn(new, self._roster.table.name)
+
+    def finish(self, sent: pa.Array, linked: Collection[str]) -> None:
+        """All calls are made: who was sent and got no link is not remembered. Raises LedgerError."""
+        if self._seen_in is not None and self._records is not None:
+            unlinked = sent.filter(pc.invert(pc.is_in(sent, pa.array(linked, pa.string()))))
+            self._records.finish(self._seen_in, unlinked.to_pylist())
+
+    # --- comparing ---------------------------------------------------------------------------------------------
+
+    def _compare(self) -> Positions:
+        """Hold every row with a known ID against it. Returns the positions of those that say, in full, who it was before."""
+        screened = self._screened
+        rows = np.flatnonzero((screened.codes == 0) & screened.with_id) if len(self._found) else np.zeros(0, np.int64)
+        places = self._places(rows)
+        rows, places = rows[places.is_valid().to_numpy(zero_copy_only=False)], places.drop_null()
+        differences, says_less = self._differences(rows, places)
+        other = {
+            at: difference
+            for at, difference in differences.items()
+            if difference is not Difference.BIRTH_DATES or self._typed[rows[at]]
+        }
+        self._refuse(rows, places, other)
+        still_open = screened.codes[screened.kept[rows]] == 0
+        changed = [int(self._roster.table.row_numbers[rows[at]]) for at in differences if still_open[at]]
+        if changed:
+            screened.warnings[WarningCode.PERSON_CHANGED] = sorted(changed)
+        says_less[list(other)] = True
+        in_full: Positions = rows[~says_less]
+        return in_full
+
+    def _differences(self, rows: Positions, places: pa.Array) -> tuple[dict[int, Difference], Mask]:
+        """Index of each of these rows that differs from what is known at its place -> in what; and which leave blank what is
+        known."""
+        before = [combine_chunks(self._found.column(name)).take(places) for name in _TAGS]
+        now = self._tags_of(rows)
+        unlike, says_less = np.zeros((2, len(rows)), dtype=bool)
+        for known, told in zip(before, now, strict=True):
+            unequal = pc.not_equal(known, told).to_numpy(zero_copy_only=False)
+            unlike |= unequal
+            says_less |= unequal & pc.equal(told, "").to_numpy(zero_copy_only=False)
+        at = np.flatnonzero(unlike)
+        pairs = zip(*(tags.take(pa.array(at)).to_pylist() for tags in (*before, *now)), strict=True)
+        seen: dict[tuple[str, ...], Difference | None] = {}  # a list whose dates are written otherwise has few kinds
+        found = {}
+        for index, pair in zip(at.tolist(), pairs, strict=True):
+            if pair not in seen:
+                seen[pair] = find_difference(Tags(*pair[:2]), Tags(*pair[2:]))
+            if (difference := seen[pair]) is not None:
+                found[index] = difference
+        return found, says_less
+
+    def _refuse(self, rows: Positions, places: pa.Array, other: Mapping[int, Difference]) -> None:
+        """The row that stands for an ID is refused for all rows of it: which of them is whose nobody knows."""
+        if not other:
+            return
+        assert self._records is not None  # noqa: S101 - for the type checker
+        at = list(other)
+        before = self._found.select(["seen_in", "seen_row"]).take(places.take(pa.array(at))).to_pylist()
+        lists = self._records.lists({each["seen_in"] for each in before})
+        for index, each in zip(at, before, strict=True):
+            seen = lists[each["seen_in"]]
+            self._screened.refuse(
+                int(self._screened.kept[rows[index]]),
+                ErrorCode.KNOWN_AS_OTHER,
+                list=seen.name,
+                row=each["seen_row"],
+                date=seen.seen_at[:10],
+                difference=other[index],
+            )
+
+    # --- learning ----------------------------------------------------------------------------------------------
+
+    def _complete(self, positions: Positions, places: pa.Array) -> None:
+        """What was blank in the list that had an ID first, a later one may tell."""
+        assert self._records is not None  # noqa: S101 - for the type checker
+        blank = pc.or_(*(pc.equal(self._found.column(name), "") for name in _TAGS)).combine_chunks().take(places)
+        if not pc.any(blank).as_py():
+            return
+        before = self._found.take(places.filter(blank))
+        now = dict(zip(_TAGS, self._tags_of(positions[blank.to_numpy(zero_copy_only=False)]), strict=True))
+        fills = {name: pc.and_(pc.equal(before.column(name), ""), pc.not_equal(now[name], "")) for name in _TAGS}
+        columns = {name: before.column(name) for name in PEOPLE.names}
+        columns |= {name: pc.if_else(fills[name], now[name], columns[name]) for name in _TAGS}
+        more = pa.table(columns, PEOPLE).filter(pc.or_(*fills.values()))
+        if len(more):
+            self._records.complete(more)
+
+    def _people(self, positions: Positions) -> pa.Table:
+        """Those of these rows that say who they are of."""
+        names, births = self._tags_of(positions)
+        says = pc.or_(pc.not_equal(names, ""), pc.not_equal(births, ""))
+        ids = self._screened.ids.take(pa.array(positions))
+        rows = pa.array(self._roster.table.row_numbers[positions], pa.int64())
+        columns = {"external_id": ids, "first_name": names, "birth_date": births, "seen_row": rows}
+        return pa.table(columns).filter(says)
+
+    def _tags_of(self, positions: Positions) -> tuple[pa.Array, ...]:
+        return tuple(tags.take(pa.array(positions)).cast(pa.string()) for tags in self._tags)
+
+    def _places(self, positions: Positions) -> pa.Array:
+        """Where in `_found` the IDs of these rows stand; null where nobody is known."""
+        return positions_among(self._screened.ids.take(pa.array(positions)), self._found.column("external_id"))
+
+
+def _as_reported(gaps: Mapping[str, object]) -> dict[str, object]:
+    """What a report that is handed in again says of it, where somebody has not changed that."""
+    try:
+        difference = Difference(str(gaps["difference"]))
+        return {"list": str(gaps["list"]), "row": gaps["row"], "date": gaps["date"], "difference": difference}
+    except (KeyError, ValueError):
+        return {"list": "?", "row": "?", "date": "?", "difference": Difference.FIRST_NAMES}
