@@ -178,7 +178,10 @@ def test_a_typed_id_that_already_has_a_link_is_warned_of(command: Callable[..., 
     (row,) = [row for row, code in results.codes(next_report).items() if code == "blank_id"]
     fixed = fix(next_report, {(row, "MRN"): "00100000"})
 
-    ended = command("run", patients.with_name("next.xlsx"), "--corrections", fixed)
+    command("run", patients.with_name("next.xlsx"), "--corrections", fixed)
 
+    assert results.codes(patients.with_name("next.errors.xlsx"))[row] == "known_as_other"  # and was Name0 before
+    same = {(row, "MRN"): "00100000", (row, "First Name"): "Name0", (row, "Birth Date"): "1/1/1960"}
+    ended = command("run", patients.with_name("next.xlsx"), "--corrections", fix(next_report, same, "same.xlsx"))
     assert "already has a link" in ended.err
     assert report.exists()
