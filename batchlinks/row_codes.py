@@ -308,7 +308,8 @@ class WarningCode(Enum):
     HIDDEN_SHEET = ("hidden_sheet", "The patient list is on a hidden sheet, which was read anyway")
     FORMATS_UNKNOWN = (
         "formats_unknown",
-        "We can't tell how this file shows its numbers, or which of its rows are hidden. Save it as .xlsx to be sure",
+        "In a file of this kind we can't be sure how numbers are shown, or which rows are hidden. Compare a few rows, or "
+        "save it as .xlsx",
     )
     ENCODING_GUESSED = (
         "encoding_guessed",

@@ -168,6 +168,11 @@ class Correction:
     formats_known: bool = True
     """False where a number's format cannot be told."""
 
+    @property
+    def has_formatted_cells(self) -> bool:
+        """Whether a cell shows something else than its number, because of its format."""
+        return any(bool((column.marks >= 0).any()) for column in self.marks.values())
+
     def rows_with_marks(self) -> frozenset[int]:
         """Rows with an error or a formula without a result among them, which the fast reader takes for blank cells."""
         failures = (column.rows[column.marks < 0] for column in self.marks.values())

@@ -101,7 +101,9 @@ class _Workbook:
             sheet=sheet,
             hidden_sheet=not visible[sheet],
             hidden_rows=hidden,
-            formats_unknown=not correction.formats_known,
+            # Of an .xls, only our own reader knows the formats: somebody is to look where they matter.
+            formats_unknown=not correction.formats_known
+            or (isinstance(self._details, XlsDetails) and correction.has_formatted_cells),
             total_rows=totals,
             rows_above=above,
         )
