@@ -147,7 +147,9 @@ def test_every_option_is_documented_with_the_words_of_its_help_and_no_other(text
 def test_every_option_that_any_text_names_exists() -> None:
     known = {name for command in batchlinks.commands for name in options_of(command)} | {"--help", "--version"}
     known |= set(options_of_ledger())
-    known |= {name for each in ("simulate", "run") for option in options_of(each).values() for name in option.secondary_opts}
+    known |= {
+        name for each in ("simulate", "run") for option in options_of(each).values() for name in option.secondary_opts
+    }
     of_others = {"--require-hashes", "--no-build-isolation", "--no-deps"}  # pip's
     of_others |= {"--system", "--shell", "--home-dir", "--now"}  # those of useradd and systemctl
     of_others |= {"--scheduler", "--nthreads", "--nworkers", "--remote-python", "--no-dashboard", "--name"}  # Dask's

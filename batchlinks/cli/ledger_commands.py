@@ -1,4 +1,4 @@
-"""`batchlinks ledger` and what it does: show, withdraw, restore, accept-unnamed, forget, export."""
+"""`batchlinks ledger` and what it does: show, withdraw, restore, accept-unnamed, forget, export, backup."""
 
 import csv
 import os
@@ -434,7 +434,37 @@ def accept_unnamed(
     return ExitCode.DONE
 
 
-for _command in (show, withdraw, restore, accept_unnamed, forget, export):
+@cloup.command(epilog=_EXIT_CODES)
+@click.argument("file", type=AnyPath(path_type=Path), metavar="FILE")
+@_options(_DO_NOT_CONTACT)
+@cloup.pass_context
+def backup(
+    context: click.Context,
+    /,
+    file: Path,
+    ledger: Path | None,
+    do_not_contact: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Back up the ledger, its key, and the list of people not to contact.
+
+    Into one new file that only its owner can read; runs may be at work meanwhile.
+    """
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.ledger import Records
+    from batchlinks.ledger.backup import write_backup
+
+    with Records(_place(context, ledger)) as records:
+        names = write_backup(file, records, _opted_out(do_not_contact))
+        links = sum(day.links for day in records.days())
+    _note(context, "backup", ledger, "every project", count=links)
+    _tell(f"Backed up {', '.join(names)} ({counted(links, 'link')}) to {file}. It is patient data.", quiet=quiet)
+    return ExitCode.DONE
+
+
+for _command in (show, withdraw, restore, accept_unnamed, forget, export, backup):
     ledger.add_command(_command)
 
 

@@ -1,7 +1,9 @@
-"""What people do with the ledger beside runs: count, look up, withdraw, restore, forget, export. Over all projects, or one."""
+"""What people do with the ledger beside runs: count, look up, withdraw, restore, forget, export, copy. Of one project, or all."""
 
+import os
+import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +79,11 @@ class Records:
             )
         self._path = path
         self._connection = open_ledger(path, examine=True)
+
+    @property
+    def path(self) -> Path:
+        """Of the ledger's file."""
+        return self._path
 
     def __enter__(self) -> Self:
         return self
@@ -239,6 +246,13 @@ class Records:
             return self._connection.execute(query, values).fetchall()
         query += " AND external_id = ?"
         return [row for one in external_ids for row in self._connection.execute(query, (*values, one))]
+
+    def copy_to(self, target: Path) -> None:
+        """Write a copy, whole and for its owner alone, while others go on with the ledger. Raises BatchlinksError, OSError."""
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with explained(self._path, BatchlinksError), closing(sqlite3.connect(target)) as copy:
+            self._connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, and none beside it
 
     # --- SQL ---------------------------------------------------------------------------------------------------
 
