@@ -4,12 +4,14 @@ import batchlinks
 
 report = batchlinks.run("patients.xlsx", project_id="…", id_column="MRN")
 print(report.exit_code, report.summary.linked, report.published.paths["links"])
+
+frames = batchlinks.run(data_frame, project_id="…", id_column="MRN")  # no files
+links = frames.frame("links")
 """
 
-import difflib
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, cast
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Union, Unpack
 
 from batchlinks.config.run_options import RunOptions
 from batchlinks.config.settings import RunSettings
@@ -27,21 +29,32 @@ from batchlinks.roster.source import RosterBytes
 from batchlinks.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import pandas
 
+    from batchlinks.logs import RunWarning
+    from batchlinks.pipeline.context import Preview
     from batchlinks.pipeline.report import Report
+    from batchlinks.progress import RunProgress
+    from batchlinks.roster.data_frame import ArrowStream, InterchangeFrame
+
+    RosterLike = Union[  # noqa: UP007
+        str, os.PathLike[str], bytes, RosterBytes, pandas.DataFrame, ArrowStream, InterchangeFrame
+    ]
 
 __all__ = [
     "BatchlinksError",
     "ExitCode",
     "FolderError",
     "Interrupted",
+    "Preview",
     "Refused",
     "Report",
     "RosterBytes",
     "RosterError",
     "RunOptions",
+    "RunProgress",
     "RunSettings",
+    "RunWarning",
     "SettingsError",
     "Unreachable",
     "__version__",
@@ -51,61 +64,67 @@ __all__ = [
 
 
 def run(
-    roster: str | Path | RosterBytes, *, settings: RunSettings | None = None, **options: Unpack[RunOptions]
+    roster: "RosterLike",
+    *,
+    name: str | None = None,
+    settings: RunSettings | None = None,
+    on_progress: "Callable[[RunProgress], object] | None" = None,
+    on_warning: "Callable[[RunWarning], object] | None" = None,
+    confirm: "Callable[[Preview], bool] | None" = None,
+    **options: Unpack[RunOptions],
 ) -> "Report":
     """Do what `batchlinks run` does, for callers in Python.
 
-    `roster` is a path, an address (`s3://…`, `sftp://…`), or bytes with a name. `options` are the command's, with
-    underscores (`id_column`, `output_dir`, `only_new`, …), on top of `settings` where these are given. Secrets, HealthEx's
-    address and the proxy, and the project unless it is given, come from the environment as they do for the command. Returns how
-    the run ended: `exit_code`, `summary` with all counts, `published.paths` with the files, `stopped_by` where HealthEx
-    or a signal ended it early.
+    `roster` is a path, an address (`s3://…`, `sftp://…`), bytes (whose file is called `name`), or a DataFrame of pandas,
+    Polars or Arrow. `options` are the command's, with underscores (`id_column`, `output_dir`, `only_new`, …), on top of
+    `settings` where these are given. Secrets, HealthEx's address and the proxy, and the project unless it is given, come
+    from the environment as they do for the command.
 
-    Raises BatchlinksError (with its `exit_code`) for a roster, option or secret that cannot be used, and when results or
-    ledger cannot be written. Nothing is asked and nothing shown; warnings are counted in the summary.
+    Of a DataFrame without `output_dir` no result file is written: `report.frame("links")` and its like are the results, and
+    their patients count as handed out. `name` is then what ledger and audit log call it; frames of one name and project
+    are one list.
+
+    `on_progress` hears how far it is, up to ten times a second, `on_warning` every warning; `confirm` is asked before the
+    first call, and False ends the run. They are called in the thread that called this, which may have an event loop
+    running, as a notebook has. What one of them raises ends the calls in good order, and is raised then.
+
+    Returns how the run ended: `exit_code`, `summary` with all counts, `published.paths` with the files, `stopped_by` where
+    HealthEx or Ctrl-C ended it early. Raises BatchlinksError (with its `exit_code`) for a roster, argument or secret that
+    cannot be used, and when results or ledger cannot be written. Nothing is shown.
     """
-    from batchlinks.pipeline.context import RunContext
-    from batchlinks.pipeline.intake import open_source
-    from batchlinks.pipeline.run import run as run_roster
+    from batchlinks import python_door
 
-    chosen = _combine(settings, options)
-    return run_roster(open_source(roster, chosen), chosen, RunContext())
+    return python_door.run(
+        roster, name, settings, options, on_progress=on_progress, on_warning=on_warning, confirm=confirm
+    )
 
 
 def check(
-    roster: str | Path | RosterBytes, *, settings: RunSettings | None = None, **options: Unpack[RunOptions]
+    roster: "RosterLike",
+    *,
+    name: str | None = None,
+    settings: RunSettings | None = None,
+    on_warning: "Callable[[RunWarning], object] | None" = None,
+    **options: Unpack[RunOptions],
 ) -> "Report":
     """Do what `batchlinks check` does: the same as `run` without one call. Needs no credentials and no project."""
-    from batchlinks.pipeline.check import check as check_roster
-    from batchlinks.pipeline.context import RunContext
-    from batchlinks.pipeline.intake import open_source
+    from batchlinks import python_door
 
-    chosen = _combine(settings, options)
-    return check_roster(open_source(roster, chosen), chosen, RunContext())
+    return python_door.check(roster, name, settings, options, on_warning=on_warning)
 
 
-_PATHS = frozenset({"exclude", "do_not_contact", "corrections", "output_dir", "ledger", "letters", "message"})
-_SEVERAL_COLUMNS = frozenset({"heed", "ignore", "only_where"})
-
-
-def _combine(settings: RunSettings | None, options: RunOptions) -> RunSettings:
-    given: dict[str, object] = dict(options)
-    known = RunOptions.__annotations__.keys()
-    if unknown := given.keys() - known:
-        near = difflib.get_close_matches(min(unknown), known, n=1)
-        raise SettingsError(f"There is no such option.{f' Did you mean {near[0]}?' if near else ''}")
-    for name, value in given.items():
-        if name in _PATHS and isinstance(value, str):
-            given[name] = Path(value)
-        elif name in _SEVERAL_COLUMNS:
-            given[name] = (value,) if isinstance(value, str) else tuple(cast("Sequence[str]", value))
-    return replace(settings or RunSettings(), **given)  # type: ignore[arg-type]  # checked by `settings.validate`
+_LATER = {
+    "Preview": "batchlinks.pipeline.context",
+    "Report": "batchlinks.pipeline.report",
+    "RunProgress": "batchlinks.progress",
+    "RunWarning": "batchlinks.logs",
+}
+"""What is imported when somebody asks for it, since it takes its time. Name -> module."""
 
 
 def __getattr__(name: str) -> object:
-    """`Report`, which brings Arrow along, is imported when somebody asks for it."""
-    if name != "Report":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from batchlinks.pipeline.report import Report
+    from importlib import import_module
 
-    return Report
+    return getattr(import_module(_LATER[name]), name)

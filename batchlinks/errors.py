@@ -9,7 +9,7 @@ import traceback
 from enum import IntEnum
 from pathlib import Path
 
-from batchlinks.next_steps import COMMAND, Door
+from batchlinks.next_steps import COMMAND, PYTHON, Door
 
 
 class ExitCode(IntEnum):
@@ -28,15 +28,18 @@ class BatchlinksError(Exception):
     """Shown to the user. Raised in place of every failure that has an explanation.
 
     Its arguments are the parts of one sentence or more: text that holds true at every door, and values (`Setting`,
-    `Advice`) for what each door says in words of its own. `str` gives the command's words.
+    `Advice`) for what each door says in words of its own. `str` gives the command's words, or those for callers in Python.
     """
 
     exit_code = ExitCode.BROKEN
     run_id: str | None = None
     """Of the run or check that it ended, if it ended one."""
 
+    in_python = False
+    """Whether a caller in Python reads it, who sets keyword arguments and no options."""
+
     def __str__(self) -> str:
-        return self.said_at(COMMAND)
+        return self.said_at(PYTHON if self.in_python else COMMAND)
 
     def said_at(self, door: Door) -> str:
         """The message in the words of a door."""

@@ -7,12 +7,16 @@ Libraries say nothing here: at their more talkative levels, HTTP clients log who
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import structlog
 
+from batchlinks.next_steps import COMMAND, Door
 from batchlinks.streams import forgiving
 
 Level = Literal["quiet", "normal", "verbose"]
@@ -23,12 +27,71 @@ _current: Any = None
 _form: Form = "text"
 
 
+@dataclass(frozen=True, slots=True)
+class RunWarning:
+    """What a run or check warns of: its rows are used all the same, unless the sentence says otherwise."""
+
+    sentence: str
+    """For a person. It holds no patient data."""
+
+    code: str | None = None
+    """One of the README's warning codes; None for what has none."""
+
+    rows: tuple[int, ...] = ()
+    """Of the roster, as a spreadsheet numbers them: the header is row 1."""
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+Listener = Callable[[RunWarning], object]
+
+# Of one run, also where several are at work in threads of one process.
+_bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_door: ContextVar[Door] = ContextVar("door", default=COMMAND)
+
+
 def logger() -> Any:
     """A structlog logger: `.info("A sentence.", counts=…)`. Says only errors until `configure` was called."""
     global _current
     if _current is None:
         _current = _made("text", "quiet")
-    return _current
+    facts, listener = _bound.get(), _listener.get()
+    said = _current.bind(**facts) if facts else _current
+    return said if listener is None else _Overheard(said, listener)
+
+
+def door() -> Door:
+    """Whose words a sentence is said in: the command's, unless somebody else listens."""
+    return _door.get()
+
+
+@contextmanager
+def heard_by(listener: Listener, at: Door) -> Iterator[None]:
+    """Within, `listener` hears every warning too, in the words of this door."""
+    listening, speaking = _listener.set(listener), _door.set(at)
+    try:
+        yield
+    finally:
+        _door.reset(speaking)
+        _listener.reset(listening)
+
+
+class _Overheard:
+    """A logger whose warnings somebody hears."""
+
+    def __init__(self, said: Any, listener: Listener) -> None:
+        self._said = said
+        self._listener = listener
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._said, name)
+
+    def warning(self, sentence: str, *, code: str | None = None, rows: object = (), **facts: object) -> None:
+        numbers = tuple(int(row) for row in rows) if isinstance(rows, list | tuple) else ()
+        self._listener(RunWarning(sentence, code, numbers))
+        self._said.warning(sentence, code=code, rows=rows, **facts)
 
 
 def configure(form: Form, level: Level, **always: str) -> None:
@@ -40,13 +103,11 @@ def configure(form: Form, level: Level, **always: str) -> None:
 @contextmanager
 def bound(**facts: object) -> Iterator[None]:
     """Within, these stand in every JSON line too."""
-    global _current
-    before = logger()
-    _current = before.bind(**facts)
+    before = _bound.set({**_bound.get(), **facts})
     try:
         yield
     finally:
-        _current = before
+        _bound.reset(before)
 
 
 def record(sentence: str, **facts: object) -> None:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 
 class Do(Enum):
-    """A next step. The gaps `{number}` and `{example}` in a door's words are filled from its `Advice`."""
+    """A next step. The gaps in a door's words are filled by `Door.advise`."""
 
     ALLOW_LENGTHS = auto()
     """IDs are shorter than the others: have zeros filled in up to `number` digits, or say that short IDs are right."""
@@ -56,7 +56,7 @@ class Do(Enum):
     """An error report was handed in without the list that it came from, to which its corrections belong."""
 
     CHOOSE_ID_COLUMN = auto()
-    """Nobody but the user can say which column is the patient ID; `example` is the likeliest, if one is."""
+    """Nobody but the user can say which column is the patient ID; `example` names the likeliest, if one is."""
 
     CHOOSE_OTHER_COLUMN = auto()
     """The column that was named holds what no patient ID is."""
@@ -156,7 +156,11 @@ class Door:
     """How one door speaks: the command, the upload page, the workbook."""
 
     advice: Mapping[Do, str]
-    """The words for each next step: a sentence or more, "" where this door has nothing to add."""
+    """The words for each next step: a sentence or more, "" where this door has nothing to add.
+
+    Gaps are `{number}`; the name of a setting, such as `{sheet}`; a setting with its value, as in `{id_width:{number}}` or,
+    where it is switched on, `{any_length:on}`; and `{by_name}`, how a column is named with `id_column`.
+    """
 
     name_of: Callable[[str], str]
     """What a setting is called here."""
@@ -164,13 +168,16 @@ class Door:
     variable_of: Callable[[str], str]
     """What a variable of the environment is called here."""
 
+    set_to: Callable[[str, str], str] = lambda name, value: f"{name} {value}"
+    """How a setting is given a value here; `on` where it is switched on."""
+
     def say(self, parts: Iterable[Part]) -> str:
         """The whole sentence in this door's words."""
         return "".join(self._said(part) for part in parts).strip()
 
     def advise(self, advice: Advice) -> str:
         """What to do next, in this door's words."""
-        return self.advice[advice.do].format(number=advice.number, example=advice.example)
+        return self.advice[advice.do].format_map(_Gaps(self, advice))
 
     def _said(self, part: Part) -> str:
         match part:
@@ -184,57 +191,104 @@ class Door:
                 return str(part)
 
 
+class _Gaps(dict[str, object]):
+    """What stands in the gaps of a door's words: whatever is not known by itself is a setting."""
+
+    def __init__(self, door: Door, advice: Advice) -> None:
+        example = door.set_to("id_column", f'"{advice.example}"')
+        by_name = f", for example {example}" if advice.example else ", by its header or its letter"
+        super().__init__(number=advice.number, by_name=by_name)
+        self._door = door
+
+    def __missing__(self, name: str) -> "_SettingGap":
+        return _SettingGap(name, self._door)
+
+
+@dataclass(frozen=True, slots=True)
+class _SettingGap:
+    """A gap for a setting, or for a setting and its value."""
+
+    name: str
+    door: Door
+
+    def __format__(self, value: str) -> str:
+        return self.door.set_to(self.name, value) if value else self.door.name_of(self.name)
+
+
+_FOR_IT: Mapping[Do, str] = {
+    Do.ALLOW_LENGTHS: "Use {id_width:{number}} to add leading zeros, or {any_length:on} if short IDs are right.",
+    Do.DESCRIBE_IDS: "Use {id_pattern} to describe what your IDs look like.",
+    Do.ALLOW_SHAPES: "Use {any_shape:on} if these IDs are right.",
+    Do.TELL_APART: "Use {exact_ids:on} if these are different people.",
+    Do.CONFIRM_PERSON: "If it is the same person, say so with batchlinks ledger confirm.",
+    Do.LIFT_LIMIT: "Run it without {limit} to get the rest.",
+    Do.GO_ON: "Run the same command again to go on.",
+    Do.CHOOSE_SHEET: "Name the right one with {sheet}.",
+    Do.GIVE_PASSWORD: "Set BATCHLINKS_ROSTER_PASSWORD to it, or save the file without one.",
+    Do.CHECK_PASSWORD: "Check BATCHLINKS_ROSTER_PASSWORD, or save the file without a password.",
+    Do.REFUSE_UNNAMED: "Use {strict_links:on} to refuse such links.",
+    Do.CHANGE_ENCODING: "Use {encoding} to change that.",
+    Do.CORRECT_THE_LIST: "Correct these rows in your list, and run the list again.",
+    Do.CORRECT_WITH_LIST: (
+        "Only its own rows get links. To get one links workbook with everybody, run the list itself and name this report "
+        "with {corrections}."
+    ),
+    Do.CHOOSE_ID_COLUMN: "Name it with {id_column}{by_name}.",
+    Do.CHOOSE_OTHER_COLUMN: ("Name another column with {id_column}. If it is the right one, add {any_column:on}."),
+    Do.NAME_HEADER: (
+        "If there is one, name its row with {header_row}; if the list has none, use {header_row:0} and {id_column} with "
+        "the column's letter (A)."
+    ),
+    Do.NAME_HEADER_ROW: "Name the row of the headers with {header_row}.",
+    Do.SPLIT_TABLES: (
+        "Put each into a sheet or file of its own, with its headers above it; or name the right headers with {header_row:"
+        "{number}}, and the other rows are left out and listed in the error report."
+    ),
+    Do.TRY_UTF_16: "If it is UTF-16, {encoding:utf-16-le} may help.",
+    Do.CHANGE_FOLDER: "Mend that, or choose another folder with {output_dir}.",
+    Do.WRITE_CSV: "Use {format:csv}, or split the list.",
+    Do.KEEP_FEWER_COLUMNS: "Use {format:csv}, or name the columns to keep with {columns}.",
+    Do.GIVE_RESULT_PASSWORD: (
+        "set BATCHLINKS_RESULT_PASSWORD (or the same with _FILE, or keep it in the system's keyring)."
+    ),
+    Do.GIVE_PROJECT: "give {project_id}, or set HEALTHEX_PROJECT_ID.",
+    Do.CHANGE_LEDGER: "Mend that, or give another place with {ledger}.",
+    Do.RESTORE_LEDGER: (
+        "Restore it from a backup, or correct {ledger}. If it is meant to be new, add {new_ledger:on} to this one command: all "
+        "patients are then asked for again, and links sent before may stop working."
+    ),
+    Do.MEND_LEDGER: (
+        "Restore it from a backup, or give another place with {ledger}; links recorded in it would be asked for again."
+    ),
+}
+"""What somebody does who can set every option."""
+
 COMMAND = Door(
-    advice={
-        Do.ALLOW_LENGTHS: "Use --id-width {number} to add leading zeros, or --any-length if short IDs are right.",
-        Do.DESCRIBE_IDS: "Use --id-pattern to describe what your IDs look like.",
-        Do.ALLOW_SHAPES: "Use --any-shape if these IDs are right.",
-        Do.TELL_APART: "Use --exact-ids if these are different people.",
-        Do.CONFIRM_PERSON: "If it is the same person, say so with batchlinks ledger confirm.",
-        Do.LIFT_LIMIT: "Run it without --limit to get the rest.",
-        Do.GO_ON: "Run the same command again to go on.",
-        Do.CHOOSE_SHEET: "Name the right one with --sheet.",
-        Do.GIVE_PASSWORD: "Set BATCHLINKS_ROSTER_PASSWORD to it, or save the file without one.",
-        Do.CHECK_PASSWORD: "Check BATCHLINKS_ROSTER_PASSWORD, or save the file without a password.",
-        Do.REFUSE_UNNAMED: "Use --strict-links to refuse such links.",
-        Do.CHANGE_ENCODING: "Use --encoding to change that.",
-        Do.CORRECT_THE_LIST: "Correct these rows in your list, and run the list again.",
-        Do.CORRECT_WITH_LIST: (
-            "Only its own rows get links. To get one links workbook with everybody, run the list itself and name this report "
-            "with --corrections."
-        ),
-        Do.CHOOSE_ID_COLUMN: "Name it with --id-column{example}.",
-        Do.CHOOSE_OTHER_COLUMN: ("Name another column with --id-column. If it is the right one, add --any-column."),
-        Do.NAME_HEADER: (
-            "If there is one, name its row with --header-row; if the list has none, use --header-row 0 and --id-column with "
-            "the column's letter (A)."
-        ),
-        Do.NAME_HEADER_ROW: "Name the row of the headers with --header-row.",
-        Do.SPLIT_TABLES: (
-            "Put each into a sheet or file of its own, with its headers above it; or name the right headers with --header-row "
-            "{number}, and the other rows are left out and listed in the error report."
-        ),
-        Do.TRY_UTF_16: "If it is UTF-16, --encoding utf-16-le may help.",
-        Do.CHANGE_FOLDER: "Mend that, or choose another folder with --output-dir.",
-        Do.WRITE_CSV: "Use --format csv, or split the list.",
-        Do.KEEP_FEWER_COLUMNS: "Use --format csv, or name the columns to keep with --columns.",
-        Do.GIVE_RESULT_PASSWORD: (
-            "set BATCHLINKS_RESULT_PASSWORD (or the same with _FILE, or keep it in the system's keyring)."
-        ),
-        Do.GIVE_PROJECT: "give --project-id, or set HEALTHEX_PROJECT_ID.",
-        Do.CHANGE_LEDGER: "Mend that, or give another place with --ledger.",
-        Do.RESTORE_LEDGER: (
-            "Restore it from a backup, or correct --ledger. If it is meant to be new, add --new-ledger to this one command: all "
-            "patients are then asked for again, and links sent before may stop working."
-        ),
-        Do.MEND_LEDGER: (
-            "Restore it from a backup, or give another place with --ledger; links recorded in it would be asked for again."
-        ),
-    },
+    advice=_FOR_IT,
     name_of=lambda name: f"--{name.replace('_', '-')}",
     variable_of=lambda name: name,
+    set_to=lambda name, value: f"--{name.replace('_', '-')}" + ("" if value == "on" else f" {value}"),
 )
-"""Somebody at a command line, who can set every option."""
+"""Somebody at a command line."""
+
+
+def _keyword(name: str, value: str) -> str:
+    """As it stands in a call."""
+    written = "True" if value == "on" else value if value.isdigit() or value.startswith('"') else f'"{value}"'
+    return f"{name}={written}"
+
+
+PYTHON = Door(
+    advice={
+        **_FOR_IT,
+        Do.GO_ON: "Make the same call again to go on.",
+        Do.CORRECT_THE_LIST: "Correct these rows in your list, and run the list again.",
+    },
+    name_of=lambda name: name,
+    variable_of=lambda name: name,
+    set_to=_keyword,
+)
+"""A caller in Python, whose settings are keyword arguments."""
 
 WORKBOOK = Door(
     advice={

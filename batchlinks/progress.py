@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
@@ -36,6 +37,49 @@ class Silent:
 
     def finish(self) -> None:
         """Nothing to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """How far a run is, in patients whose link is asked for."""
+
+    total: int
+    linked: int = 0
+    refused: int = 0
+
+    @property
+    def done(self) -> int:
+        """Those who have their outcome."""
+        return self.linked + self.refused
+
+
+class Told:
+    """Tells a program how far it is: at the start, at the end, and in between every so often."""
+
+    _EVERY_S = 0.1
+
+    def __init__(self, listener: Callable[[RunProgress], object], clock: Callable[[], float] = time.monotonic) -> None:
+        self._listener = listener
+        self._clock = clock
+        self._total = self._linked = self._refused = 0
+        self._last = 0.0
+
+    def start(self, total: int) -> None:
+        self._total, self._linked, self._refused = total, 0, 0
+        self._tell()
+
+    def advance(self, *, linked: bool) -> None:
+        self._linked += linked
+        self._refused += not linked
+        if self._clock() - self._last >= self._EVERY_S:
+            self._tell()
+
+    def finish(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        self._last = self._clock()
+        self._listener(RunProgress(self._total, self._linked, self._refused))
 
 
 class Bar:

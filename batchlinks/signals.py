@@ -41,6 +41,12 @@ class Interruption:
         with ExitStack() as until_the_end:
             yield lambda: until_the_end.enter_context(self.calls(lambda: None))
 
+    def request(self) -> None:
+        """Ask for the same orderly end from another thread: calls end, and what was answered is written."""
+        self.happened = True
+        if self._react is not None:
+            self._react()
+
     def _arrived(self, _number: int, _frame: FrameType | None) -> None:
         again, self.happened = self.happened, True
         if self._react is not None:

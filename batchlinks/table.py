@@ -159,6 +159,9 @@ class Table:
     typed: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
     """Column -> the rows whose cell somebody typed since the list was made (corrections)."""
 
+    float_columns: frozenset[int] = frozenset()
+    """Columns of a DataFrame that hold floating-point numbers."""
+
     other_table: tuple[int, ...] = ()
     """Positions of the rows that are not this table's: above its header, or under headers that name other columns."""
 

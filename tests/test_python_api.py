@@ -23,12 +23,19 @@ def test_a_keyword_argument_takes_whatever_its_setting_takes(name: str) -> None:
 
     assert taken in (
         set_to,
+        "str | collections.abc.Sequence[str] | None" if name == "columns" else set_to,
         set_to.replace("pathlib.Path", "str | pathlib.Path"),
         set_to.replace("tuple[str, ...]", "collections.abc.Sequence[str]"),
     )
 
 
 CALLS = {
+    "batchlinks.run(frame, output_dir=None, columns=['MRN'], on_progress=lambda p: print(p.done / p.total)).frame('links')": None,
+    'batchlinks.check(b"MRN", name="p.csv", on_warning=lambda w: print(w.code, w.rows))': None,
+    'batchlinks.check(pyarrow.table({"MRN": ["1"]}))': None,
+    "batchlinks.run(frame, confirm=lambda preview: preview.to_send < 100)": None,
+    "batchlinks.run(frame, confirm=lambda preview: preview.too_send < 100)": 'has no attribute "too_send"',
+    'batchlinks.run(["1001"])': 'Argument 1 to "run" has incompatible type "list[str]"',
     'batchlinks.run("p.csv", id_column="MRN", only_new=True)': None,
     'batchlinks.check("p.csv", settings=batchlinks.RunSettings(id_width=8))': None,
     'batchlinks.run("p.csv", id_colum="MRN")': 'Unexpected keyword argument "id_colum"',
@@ -41,7 +48,8 @@ CALLS = {
 
 def test_a_type_checker_finds_a_misspelt_option(tmp_path: Path) -> None:
     script = tmp_path / "nightly_job.py"
-    script.write_text("\n".join(["import batchlinks", *CALLS]))
+    opening = ["import batchlinks", "import pandas", "import pyarrow", "frame = pandas.DataFrame({'MRN': ['1001']})"]
+    script.write_text("\n".join([*opening, *CALLS]))
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--cache-dir"]
 
     ended = subprocess.run(
@@ -52,7 +60,7 @@ def test_a_type_checker_finds_a_misspelt_option(tmp_path: Path) -> None:
         cwd=Path(batchlinks.__file__).parents[1],
     )
 
-    for line, (call, complaint) in enumerate(CALLS.items(), 2):
+    for line, (call, complaint) in enumerate(CALLS.items(), len(opening) + 1):
         said = [each for each in ended.stdout.splitlines() if f"nightly_job.py:{line}:" in each]
         assert bool(said) == bool(complaint), call
         assert complaint is None or complaint in said[0], call

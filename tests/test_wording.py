@@ -6,7 +6,7 @@ import re
 import pytest
 
 from batchlinks.errors import RosterError
-from batchlinks.next_steps import COMMAND, WORKBOOK, Advice, Do, Door, Part, Setting, part_as_json, part_of_json
+from batchlinks.next_steps import COMMAND, PYTHON, WORKBOOK, Advice, Do, Door, Part, Setting, part_as_json, part_of_json
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.web.wording import PAGE
 
@@ -17,7 +17,7 @@ GAPS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("door", [COMMAND, WORKBOOK, PAGE])
+@pytest.mark.parametrize("door", [COMMAND, PYTHON, WORKBOOK, PAGE])
 def test_every_door_has_words_for_every_step(door: Door) -> None:
     assert set(door.advice) == set(Do)
 
@@ -26,6 +26,21 @@ def test_every_door_has_words_for_every_step(door: Door) -> None:
 @pytest.mark.parametrize("step", Do)
 def test_whoever_has_no_command_line_is_told_of_no_option(door: Door, step: Do) -> None:
     assert not OPTION.search(door.advise(Advice(step, 8, "MRN")))
+
+
+@pytest.mark.parametrize("step", Do)
+def test_whoever_calls_from_python_is_told_of_no_option_either(step: Do) -> None:
+    for example in ("", "MRN"):
+        assert "--" not in PYTHON.advise(Advice(step, 8, example))
+
+
+def test_a_setting_is_given_a_value_in_the_words_of_each_door() -> None:
+    lengths, column = Advice(Do.ALLOW_LENGTHS, 8), Advice(Do.CHOOSE_ID_COLUMN, example="Chart No")
+
+    assert COMMAND.advise(lengths) == "Use --id-width 8 to add leading zeros, or --any-length if short IDs are right."
+    assert PYTHON.advise(lengths) == "Use id_width=8 to add leading zeros, or any_length=True if short IDs are right."
+    assert COMMAND.advise(column) == 'Name it with --id-column, for example --id-column "Chart No".'
+    assert PYTHON.advise(column) == 'Name it with id_column, for example id_column="Chart No".'
 
 
 @pytest.mark.parametrize("code", ErrorCode)

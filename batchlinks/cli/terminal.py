@@ -159,6 +159,8 @@ def last_line(report: "Report") -> str:
     said = " ".join([said, *report.remarks])
     if published.obstacle:
         said += f" They have another name, since {published.obstacle}."
+    if published.folder is None:
+        return said
     names = ", ".join(_named(path) for path in published.paths.values())
     return f"{said} Files in {published.folder.resolve()}: {names}"
 

@@ -374,12 +374,10 @@ def _undecided(
 ) -> IdColumnUndecided:
     shown = [] if candidates else [at for at, header in enumerate(headers) if is_plain(header)][:_HEADERS_SHOWN]
     there = f" Among the columns: {_list_columns(headers, shown)}." if shown else ""
-    how = ", by its header or its letter"
-    if example is not None:
-        how = f', for example --id-column "{callable_names(headers, [example])[0]}"'
+    likeliest = "" if example is None else callable_names(headers, [example])[0]
     return IdColumnUndecided(
         f"can't tell which column holds the patient ID: {what}.{there} ",
-        Advice(Do.CHOOSE_ID_COLUMN, example=how),
+        Advice(Do.CHOOSE_ID_COLUMN, example=likeliest),
         candidates=tuple(candidates),
         names=callable_names(headers, candidates),
     )

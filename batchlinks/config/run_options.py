@@ -28,7 +28,7 @@ class RunOptions(TypedDict, total=False):
     ignore: Sequence[str]
     output_dir: str | Path | None
     format: Literal["xlsx", "csv"]
-    columns: str | None
+    columns: str | Sequence[str] | None
     annotate: bool
     link_column: str
     link_dates: bool
@@ -58,7 +58,7 @@ class RunOptions(TypedDict, total=False):
     strict_links: bool
     ledger: str | Path | None
     no_ledger: bool
-    new_ledger: bool
     ledger_keep_days: int | None
+    new_ledger: bool
     refresh: bool
     share_with_group: bool

@@ -16,6 +16,7 @@ from batchlinks.results.lost_parts import find_lost_parts
 from batchlinks.results.sheets import OutputColumns
 from batchlinks.roster.file_kind import FileKind, file_kind
 from batchlinks.roster.guard import Archive
+from batchlinks.roster.source import RosterFrame
 from batchlinks.screening.result import Screened
 
 _LINKED = "linked"
@@ -33,6 +34,10 @@ def open_for_annotation(
     if not settings.annotate:
         return None
     table = roster.table
+    if isinstance(source, RosterFrame):
+        raise SettingsError(
+            Setting("annotate"), " needs a patient list as an Excel workbook (.xlsx). Right now it is a DataFrame."
+        )
     content = source.read_bytes() if isinstance(source, Path) else source.content
     kind, content = file_kind(source.name, content, password=read_roster_password(settings, environment))
     if kind is not FileKind.XLSX or Path(source.name).suffix.lower() not in (".xlsx", "") or table.is_error_report:

@@ -19,25 +19,29 @@ from batchlinks.corrections.cell_correction import CellCorrection, apply_correct
 from batchlinks.corrections.corrections_file import find_changes, read_corrections
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.healthex.whose_link import candidates, xid_of
-from batchlinks.logs import logger
-from batchlinks.next_steps import COMMAND, Advice, Do
+from batchlinks.logs import door, logger
+from batchlinks.next_steps import Advice, Do, Setting
 from batchlinks.patients.identifier import clean, read_id
 from batchlinks.pipeline.audit import user_name
 from batchlinks.pipeline.context import RunContext, RunHooks
+from batchlinks.results.publish.frames_only import FramesOnly
 from batchlinks.results.publish.result_files import NO_FOLDER, ResultFiles
 from batchlinks.results.summary import Summary
 from batchlinks.roster.csv_reader import ragged_rows
 from batchlinks.roster.error_report import without_report_columns
 from batchlinks.roster.id_list import read_id_list
 from batchlinks.roster.read import MAX_FILE_BYTES, read_roster
-from batchlinks.roster.source import ReadOptions, RosterBytes
+from batchlinks.roster.source import ReadOptions, RosterBytes, RosterFrame
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.screening.fixed_report import corrected, keep_earlier_verdicts
 from batchlinks.screening.result import Rules, Screened, in_words
 from batchlinks.storage.opening import is_address
 from batchlinks.table import Table
 
-Source = Path | RosterBytes
+Source = Path | RosterBytes | RosterFrame
+
+_NEED_FILES = ("split_by", "protect", "qr", "clickable", "annotate", "letters")
+"""Options that say something about files alone."""
 
 _ROWS_NAMED = 20
 """Row numbers that a warning names at most."""
@@ -62,8 +66,16 @@ def open_source(roster: str | Source, settings: RunSettings) -> Source:
 
 def open_results(
     source: Source, settings: RunSettings, context: RunContext, project_id: str | None, *, check: bool = False
-) -> ResultFiles:
-    """Where the files of this run or check go. Raises SettingsError where that folder or a password cannot be used."""
+) -> ResultFiles | FramesOnly:
+    """Where the files of this run or check go; those of a DataFrame without a folder go nowhere.
+
+    Raises SettingsError where that folder or a password cannot be used.
+    """
+    if isinstance(source, RosterFrame) and settings.output_dir is None:
+        for name in _NEED_FILES:
+            if getattr(settings, name):
+                raise SettingsError(Setting(name), " is about files. ", *NO_FOLDER)
+        return FramesOnly(source, project_id)
     return ResultFiles(
         source,
         owner=context.owner,
@@ -114,7 +126,15 @@ def load_roster(
     try:
         column = choose_id_column(table, settings.id_column, any_column=settings.any_column)
     except IdColumnUndecided as question:
+        if table.float_columns:
+            from batchlinks.roster.data_frame import refuse_floats
+
+            refuse_floats(table, question.candidates)
         raise _with_ragged_rows(question, table) from None
+    if isinstance(source, RosterFrame):
+        from batchlinks.roster.data_frame import require_certain_ids
+
+        table = require_certain_ids(table, column)
     summary.id_column = column.name
     table = _mark_typed_since(table, column, settings, context)
     logger().info(
@@ -146,7 +166,7 @@ def _correct(
         )
     elif table.is_error_report:
         logger().info(
-            f"{table.name} is an error report, handed in alone. {COMMAND.advise(Advice(Do.CORRECT_WITH_LIST))}"
+            f"{table.name} is an error report, handed in alone. {door().advise(Advice(Do.CORRECT_WITH_LIST))}"
         )
     return apply_corrections(table, found), found
 
@@ -282,7 +302,7 @@ def _excluded(settings: RunSettings) -> frozenset[str]:
 
 
 def read_ids(
-    source: Source, *, id_column: str | None = None, width: int | None = None, otherwise: str
+    source: Path | RosterBytes, *, id_column: str | None = None, width: int | None = None, otherwise: str
 ) -> dict[str, int]:
     """The IDs in a plain list, cleaned as in screening, each with the row in which it stands first, in the list's order.
 
@@ -305,7 +325,7 @@ def log_warnings(screened: Screened, *codes: WarningCode) -> None:
     for code, rows in screened.warnings.items():
         if not codes or code in codes:
             named = f": row {in_words(rows, most=_ROWS_NAMED)}" if rows else ""
-            advice = f" {COMMAND.advise(Advice(code.advice))}" if code.advice else ""
+            advice = f" {door().advise(Advice(code.advice))}" if code.advice else ""
             lengths = f" ({screened.lengths.in_words()})" if code is WarningCode.MIXED_LENGTHS else ""
             said = f"{code.sentence(len(rows))}{lengths}{named}.{advice}"
             logger().warning(said, code=code.value, rows=list(rows))

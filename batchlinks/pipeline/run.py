@@ -9,7 +9,7 @@ from batchlinks.config.settings import RunSettings, choose_project, deployment, 
 from batchlinks.errors import SettingsError
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.ledger import DoNotContact, Ledger
-from batchlinks.logs import logger
+from batchlinks.logs import door, logger
 from batchlinks.next_steps import Advice, Do
 from batchlinks.outreach.outreach_plan import OutreachPlan
 from batchlinks.pipeline import audit
@@ -210,17 +210,19 @@ def _log_what_is_ahead(screened: Screened, plan: RequestPlan, settings: RunSetti
     log_warnings(screened)
     if settings.no_ledger:
         logger().warning(
-            "Without the ledger (--no-ledger) links made before are not known and are asked for again, so that links "
-            "sent before may stop working; nor is it known who was withdrawn in one project only."
+            f"Without the ledger ({door().name_of('no_ledger')}) links made before are not known and are asked for again, so "
+            "that links sent before may stop working; nor is it known who was withdrawn in one project only."
         )
     log_suspect_links(plan.suspect)
     if settings.refresh and plan.known.num_rows:
         logger().info(
-            f"A run of this list with --refresh did not finish: {plan.known.num_rows:,} links that it got are kept, and the "
-            "others are asked for."
+            f"A run of this list with {door().name_of('refresh')} did not finish: {plan.known.num_rows:,} links that it got "
+            "are kept, and the others are asked for."
         )
     if settings.refresh and len(plan.to_send):
-        logger().warning("Links are asked for again for all (--refresh): links sent before may stop working.")
+        logger().warning(
+            f"Links are asked for again for all ({door().name_of('refresh')}): links sent before may stop working."
+        )
 
 
 def _preview_of(

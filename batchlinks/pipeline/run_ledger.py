@@ -73,10 +73,9 @@ def refuse_lost_ledger(path: Path, installation: Installation, api: str | None =
         )
 
 
-def warn_of_other_ledgers(folder: Path, ledger: Ledger, settings: RunSettings, context: RunContext) -> None:
+def warn_of_other_ledgers(folder: Path | None, ledger: Ledger, settings: RunSettings, context: RunContext) -> None:
     """Say that results beside the roster were made with a ledger that was never here. With `new_ledger`, that is fine."""
-    named = _unknown_ledgers([LocalFolder(folder)], ledger, context)
-    if not named:
+    if folder is None or not (named := _unknown_ledgers([LocalFolder(folder)], ledger, context)):
         return
     if settings.new_ledger:
         _accept(named, context)

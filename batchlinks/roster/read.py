@@ -13,7 +13,7 @@ from batchlinks.errors import RosterError
 from batchlinks.roster.annotations import without_annotations
 from batchlinks.roster.other_tables import sort_out_tables
 from batchlinks.roster.reader_process import reading_process
-from batchlinks.roster.source import ENDINGS, ReadOptions, RosterBytes
+from batchlinks.roster.source import ENDINGS, ReadOptions, RosterBytes, RosterFrame
 from batchlinks.roster.transfer import receive_table, without_unused_columns
 from batchlinks.table import Table
 
@@ -24,12 +24,16 @@ _SECONDS = 30.0
 _SECONDS_PER_MEGABYTE = 6.0  # the slowest real workbooks, all numbers, take about one
 
 
-def read_roster(source: Path | RosterBytes, options: ReadOptions = _WHEREVER) -> Table:
+def read_roster(source: Path | RosterBytes | RosterFrame, options: ReadOptions = _WHEREVER) -> Table:
     """The rows of the one table in `source` that can be a roster.
 
     Raises `RosterError` for a file that cannot be used, and `SettingsError` for a sheet, a header row or an
     encoding that is not there. Blocks until the file is read, seconds for a million rows.
     """
+    if isinstance(source, RosterFrame):
+        from batchlinks.roster.data_frame import read_frame
+
+        return sort_out_tables(read_frame(source, options), 0, id_column=options.id_column, may_leave_out=False)
     _refuse_by_name(source.name)
     size = len(source.content) if isinstance(source, RosterBytes) else _size_of(source)
     if size == 0:

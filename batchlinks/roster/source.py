@@ -19,6 +19,19 @@ class RosterBytes:
 
 
 @dataclass(frozen=True, slots=True)
+class RosterFrame:
+    """A roster that a program in Python has as a table: a DataFrame of pandas or Polars, a table of Arrow."""
+
+    data: object = field(repr=False)
+    name: str = "roster"
+
+    @property
+    def address(self) -> str:
+        """Instead of a place: frames of one name and project are one list, whose results are replaced."""
+        return f"frame:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class ReadOptions:
     """Where the table is. None: it is found."""
 

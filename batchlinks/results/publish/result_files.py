@@ -24,7 +24,7 @@ from batchlinks.results.split import split
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx.package import write_workbook
 from batchlinks.results.xlsx.sheet import MAX_HYPERLINKS, MAX_PICTURES, Sheet, TooManyRows
-from batchlinks.roster.source import RosterBytes
+from batchlinks.roster.source import RosterBytes, RosterFrame
 
 NO_FOLDER: tuple[Part, ...] = ("There is no folder to write to. Name one with ", Setting("output_dir"), ".")
 """What is said where a roster that is no file of this computer, and so has no folder of its own."""
@@ -64,7 +64,9 @@ class LinksFile:
 class PublishedFiles:
     """Where the files are."""
 
-    folder: Path
+    folder: Path | None
+    """None where nothing was written, since the results went back to a program in Python."""
+
     paths: Mapping[str, Path]
     """`links`, `errors`, `duplicates` and `corrections` (CSV only), `summary` -> path; `links` is a folder where the list was
     split, and `files` the list of what is in it; `qr` is the folder of pictures; `letters` is a document or a folder of them.
@@ -95,7 +97,7 @@ class ResultFiles:
 
     def __init__(
         self,
-        source: Path | RosterBytes,
+        source: Path | RosterBytes | RosterFrame,
         *,
         owner: str | None,
         output_dir: Path | None,
