@@ -1,7 +1,7 @@
 """Corrections belong to their list: the whole of it is screened anew, and one links workbook holds everybody."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import openpyxl
@@ -24,7 +24,7 @@ def write_list(path: Path, rows: Sequence[Sequence[object]], sheet: str = "List"
     return path
 
 
-def fix(report: Path, changes: dict[tuple[int, str], object], to: str = "fixed.xlsx") -> Path:
+def fix(report: Path, changes: Mapping[tuple[int, str], object], to: str = "fixed.xlsx") -> Path:
     """The report with these cells typed over, by row of the list and header."""
     book = openpyxl.load_workbook(report)
     sheet = book["Errors"]

@@ -19,11 +19,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from conftest import PROJECT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import batchlinks
 from batchlinks import BatchlinksError, RunProgress, RunWarning, SettingsError
+from batchlinks.ledger import Ledger
 from batchlinks.roster.source import RosterBytes
 from batchlinks.simulator import RunningSimulator
 
@@ -51,8 +53,7 @@ def data_folder() -> Path:
 # --- in and out -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("healthex")
-def test_a_frame_comes_back_with_links_and_leaves_no_result_file() -> None:
+def test_a_frame_comes_back_with_links_and_leaves_no_result_file(healthex: RunningSimulator) -> None:
     before = set(Path.cwd().rglob("*"))
 
     report = batchlinks.run(PATIENTS, id_column="MRN")
@@ -75,6 +76,9 @@ def test_a_frame_comes_back_with_links_and_leaves_no_result_file() -> None:
     again = batchlinks.run(PATIENTS, id_column="MRN")
     assert (again.summary.requested, list(again.frame("links")["link"])) == (0, list(links["link"]))
     assert batchlinks.run(PATIENTS, id_column="MRN", only_new=True).summary.written == 0, "frames count as handed out"
+    with Ledger(data_folder() / "ledger.sqlite3", api=healthex.url, project_id=PROJECT) as ledger:
+        noted = ledger.rows_in_files(["00412872"])
+    assert [(each.file.purpose, each.file.name, each.row) for each in noted] == [("frame", "roster", 4)] * 2
 
 
 def test_refused_rows_and_duplicates_come_back_too_and_rows_are_counted_as_in_a_spreadsheet() -> None:

@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 
 from batchlinks.ledger import FilePurpose, Ledger, PatientFile, Placement
 from batchlinks.pipeline.delivery import Delivery
+from batchlinks.results.publish.frames_only import FramesOnly
 from batchlinks.results.publish.publisher import LostPatients, UnfinishedSet
 from batchlinks.results.publish.result_files import LinksFile, PublishedFiles, ResultFiles
 from batchlinks.screening.result import Screened
 
 
 def sets_that_give_way(
-    files: ResultFiles, ledger: Ledger, screened: Screened, folder: str, *, only_new: bool
+    files: ResultFiles | FramesOnly, ledger: Ledger, screened: Screened, folder: str, *, only_new: bool
 ) -> list[UnfinishedSet]:
     """Those of runs that did not finish whose patients are handed out by this run, as if those had never been.
 
@@ -54,7 +55,9 @@ def lost_patients(delivery: Delivery, ledger: Ledger, owner: str, folder: str) -
     return count
 
 
-def patient_files(files: Sequence[LinksFile], delivery: Delivery) -> list[PatientFile]:
+def patient_files(
+    files: Sequence[LinksFile], delivery: Delivery, purpose: FilePurpose = FilePurpose.LINKS
+) -> list[PatientFile]:
     """The files with links, and who is in them."""
     noted = []
     for file in files:
@@ -63,7 +66,7 @@ def patient_files(files: Sequence[LinksFile], delivery: Delivery) -> list[Patien
             ids, rows = ids.take(pa.array(file.positions)), rows[file.positions]
         noted.append(
             PatientFile(
-                FilePurpose.LINKS,
+                purpose,
                 file.name,
                 file.sha256,
                 ids,
@@ -84,10 +87,12 @@ def announce(delivery: Delivery, ledger: Ledger, folder: str, files: Sequence[Li
 def placement_of(published: PublishedFiles, delivery: Delivery, folder: str) -> Placement:
     """What the ledger notes of the files that are in their place."""
     outgoing = published.outgoing
-    files = patient_files(published.with_links, delivery)
+    purpose = FilePurpose.FRAME if published.folder is None else FilePurpose.LINKS
+    files = patient_files(published.with_links, delivery, purpose)
     return Placement(folder, files, outgoing.replaced, outgoing.renamed, delivery.moved)
 
 
-def place_of(folder: Path, elsewhere: str | None) -> str:
-    """The folder of the results as the ledger has it: where they are taken to, if that is not where they are written."""
-    return elsewhere or str(folder.resolve())
+def place_of(folder: Path | None, elsewhere: str | None) -> str:
+    """The folder of the results as the ledger has it: where they are taken to, if that is not where they are written; "" for
+    frames, which are in none."""
+    return elsewhere or ("" if folder is None else str(folder.resolve()))

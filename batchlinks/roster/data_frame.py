@@ -103,7 +103,7 @@ def read_frame(source: RosterFrame, options: ReadOptions) -> Table:
         kinds=kinds,
         float_columns=frozenset(index for index, column in enumerate(columns) if column.has_floats),
         name=source.name,
-        sha256=_digest(headers, cells),
+        sha256=digest_of(headers, cells),
         header_row=1,
     )
 
@@ -343,8 +343,8 @@ def _filled_rows(cells: pa.Table) -> npt.NDArray[np.bool_]:
     return filled
 
 
-def _digest(headers: Sequence[str], cells: pa.Table) -> str:
-    """The same for the same headers and cells, by whichever library they came."""
+def digest_of(headers: Sequence[str], cells: pa.Table) -> str:
+    """SHA-256 of a table of texts, in hex: the same for the same headers and cells, by whichever library they came."""
     digest = hashlib.sha256(json.dumps([headers, len(cells)]).encode())
     for column in cells.columns:
         texts = combine_chunks(column)

@@ -1,11 +1,16 @@
 """Results of a run that go back to the program in Python that asked for it, and into no file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+import pyarrow as pa
+
 from batchlinks.results.publish.existing_set import Owner
-from batchlinks.results.publish.result_files import PublishedFiles
+from batchlinks.results.publish.publisher import UnfinishedSet
+from batchlinks.results.publish.result_files import LinksFile, PublishedFiles
+from batchlinks.results.xlsx.sheet import Sheet
+from batchlinks.roster.data_frame import digest_of
 from batchlinks.roster.source import RosterFrame
 
 
@@ -15,6 +20,7 @@ class FramesOnly:
     folder = None
 
     def __init__(self, source: RosterFrame, project_id: str | None) -> None:
+        self._name = source.name
         self._owner = Owner(source.address, project_id)
 
     def __enter__(self) -> Self:
@@ -30,8 +36,12 @@ class FramesOnly:
         """Stands for the name of the frame and the project, and tells nothing of either."""
         return self._owner.digest
 
-    def unfinished_runs(self) -> frozenset[str]:
+    def unfinished_sets(self) -> Sequence[UnfinishedSet]:
         """None: what a run gave back before cannot be taken back."""
+        return ()
+
+    def supersede(self, _sets: Collection[UnfinishedSet]) -> frozenset[str]:
+        """Nothing gives way."""
         return frozenset()
 
     def finish(self) -> None:
@@ -41,8 +51,17 @@ class FramesOnly:
         """Nothing was written."""
 
     def publish(
-        self, *_sheets: object, last_look: Callable[[], object] = lambda: None, **_more: object
+        self,
+        _summary: object,
+        sheets: Mapping[str, Sheet],
+        *_others: object,
+        last_look: Callable[[], object] = lambda: None,
+        **_more: object,
     ) -> PublishedFiles:
         """`last_look` as in `ResultFiles.publish`; it is all that is left to do."""
         last_look()
-        return PublishedFiles(None, {}, None)
+        if "links" not in sheets:
+            return PublishedFiles(None, {}, None)
+        links = sheets["links"]
+        digest = digest_of(links.headers, pa.table(list(links.columns), names=list(links.headers)))
+        return PublishedFiles(None, {}, None, with_links=[LinksFile(self._name, digest)])
