@@ -251,6 +251,58 @@ def test_an_id_that_never_got_a_link_is_nobodys(
     assert command("run", hugo).code == 3
 
 
+# --- confirming -------------------------------------------------------------------------------------------------------
+
+
+def test_somebody_confirms_who_it_is(
+    command: Command, healthex: RunningSimulator, tmp_path: Path, private_home: Path
+) -> None:
+    command("run", write(tmp_path / "one.csv", "1001,Robert,Lee,1980-03-04", "1002,Ida,Lee,1970-01-01"))
+    two = write(tmp_path / "two.csv", "1001,Bob,Lee,1980-03-04", "1002,Hugo,Berg,1955-07-08", "1003,,,")
+    command("run", two)
+    report = tmp_path / "two.errors.xlsx"
+    book = openpyxl.load_workbook(report)
+    book["Errors"].delete_rows(3)  # Ida is not Hugo
+    book.save(tmp_path / "bob.xlsx")
+
+    nobody = command("ledger", "confirm", tmp_path / "bob.xlsx")
+    done = command("ledger", "confirm", tmp_path / "bob.xlsx", "--yes")
+
+    assert nobody.code == 2
+    assert "Nothing was confirmed: nobody is there to be asked." in nobody.err
+    assert (done.code, done.last_line) == (0, f"Confirmed in project {PROJECT}: 1 patient.")
+    assert "Row 2: before, in one.csv, row 2 (20" in done.out
+    assert "The first names differ." in done.out
+    assert not any(word in done.out + done.err for word in ("1001", "Bob", "Robert"))
+    assert command("run", tmp_path / "bob.xlsx").code == 0
+    command("run", two)
+    assert results.codes(report) == {3: "known_as_other"}
+    assert command("run", tmp_path / "one.csv").code == 3  # now it is Robert who is somebody else
+    # A list confirms everybody in it; where nobody differs there is nothing to do.
+    assert command("ledger", "confirm", two, "--yes").last_line.endswith("1 patient.")
+    assert command("ledger", "confirm", two, "--yes").last_line.endswith("0 patients.")
+    assert command("run", two).code == 0
+    audit = (private_home / "data" / "audit.jsonl").read_text(encoding="utf-8")
+    assert '"event":"confirm"' in audit.replace('": "', '":"')
+    assert healthex.requests_for("1001") == 1
+
+
+@pytest.mark.usefixtures("healthex")
+def test_what_was_confirmed_holds_where_the_key_was_lost_meanwhile(
+    command: Command, tmp_path: Path, ledger_path: Path
+) -> None:
+    command("run", write(tmp_path / "one.csv", "1001,Robert,Lee,1980-03-04"))
+    command("run", write(tmp_path / "two.csv", "1001,Bob,Lee,1980-03-04"))
+    key_path(ledger_path).unlink()
+
+    assert command("run", tmp_path / "two.errors.xlsx").code == 3
+    assert command("ledger", "confirm", tmp_path / "two.errors.xlsx", "--yes").code == 0
+    assert command("run", tmp_path / "two.errors.xlsx").code == 0
+    for wrong in (("--project-id", "none"), ("--ledger", tmp_path / "none")):
+        assert command("ledger", "confirm", tmp_path / "two.errors.xlsx", "--yes", *wrong).code == 2
+    assert "00417" not in command("ledger", "confirm", "00417").err
+
+
 # --- the ledger's part ------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""`batchlinks ledger` and what it does: show, withdraw, restore, accept-unnamed, forget, export, backup."""
+"""`batchlinks ledger` and what it does: show, withdraw, restore, confirm, accept-unnamed, forget, export, backup."""
 
 import csv
 import os
@@ -21,6 +21,7 @@ from batchlinks.streams import is_terminal
 if TYPE_CHECKING:
     from batchlinks.ledger import DoNotContact, Known, Project, Records, Withdrawal
     from batchlinks.ledger.do_not_contact import OptOut
+    from batchlinks.pipeline.known_people import EarlierPerson
 
 _NO_ARGUMENT = (
     "A patient ID is never part of a command, since every program on this computer can read it there and the shell keeps it. "
@@ -74,7 +75,7 @@ _IDS = cloup.option(
     metavar="FILE",
     help="List with the patient IDs; else from standard input, or asked for.",
 )
-_YES = cloup.option("--yes", is_flag=True, help="Do not ask before forgetting.")
+_YES = cloup.option("--yes", is_flag=True, help="Do not ask before forgetting or confirming.")
 
 
 def _refuse(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> None:
@@ -384,6 +385,69 @@ def export(
     return ExitCode.DONE
 
 
+@cloup.command(epilog=_EXIT_CODES)
+@click.argument("file", type=AnyPath(path_type=Path), metavar="FILE")
+@_options(
+    cloup.option("--id-column", metavar="NAME", help="Header of the column with the patient ID."),
+    cloup.option("--sheet", metavar="NAME", help="Sheet that holds the patient list."),
+    *_ONE_PROJECT,
+    _YES,
+)
+@cloup.pass_context
+def confirm(
+    context: click.Context,
+    /,
+    file: Path,
+    id_column: str | None,
+    sheet: str | None,
+    only_id: str | None,
+    only_named: str | None,
+    yes: bool,
+    ledger: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Say that patients are those whose IDs they have.
+
+    FILE is an error report, whose rows with known_as_other are meant, or a patient list. What an earlier list said of these
+    IDs doesn't count any more. Without --project-id or --project, the project is that of `run`.
+    """
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.config.settings import RunSettings, choose_project
+    from batchlinks.ledger import Records
+    from batchlinks.pipeline.confirmation import confirm_people
+    from batchlinks.pipeline.context import RunContext
+
+    if not file.is_file():
+        raise SettingsError("There is no such list or error report.")  # it may be an ID: it is not repeated
+    if not (only_id or only_named):
+        only_id = choose_project(RunSettings(), config_of(context), os.environ)
+    if not (only_id or only_named):
+        raise SettingsError("Which project? Give --project-id ID or --project NAME.")
+    where = _project_word(only_id, only_named)
+    with Records(_place(context, ledger)) as records:
+        project, _ = _chosen(context, records, only_id, only_named)
+        if project is None:
+            raise SettingsError("The ledger has no such project.")
+
+        def agree(others: "Sequence[EarlierPerson]") -> bool:
+            for line in _earlier_people(others, quiet=quiet):
+                print_output(line)
+            _agree(
+                f"Is it certain that {counted(len(others), 'ID is this patient', 'IDs are these patients')}'?",
+                yes,
+                done="confirmed",
+            )
+            return True
+
+        settings = RunSettings(id_column=id_column, sheet=sheet)
+        number = confirm_people(file, settings, RunContext(config_of(context)), records.people(project), agree=agree)
+    _note(context, "confirm", ledger, where, count=number)
+    _tell(f"Confirmed in {where}: {counted(number, 'patient')}.", quiet=quiet)
+    return ExitCode.DONE
+
+
 @cloup.command("accept-unnamed", epilog=_EXIT_CODES)
 @_NO_IDS_HERE
 @_options(
@@ -464,7 +528,7 @@ def backup(
     return ExitCode.DONE
 
 
-for _command in (show, withdraw, restore, accept_unnamed, forget, export, backup):
+for _command in (show, withdraw, restore, confirm, accept_unnamed, forget, export, backup):
     ledger.add_command(_command)
 
 
@@ -535,13 +599,13 @@ def _names(context: click.Context) -> Mapping[str, str]:
     return {project_id: name for name, project_id in config_of(context).projects.items()}
 
 
-def _agree(question: str, yes: bool) -> None:
+def _agree(question: str, yes: bool, *, done: str = "forgotten") -> None:
     if yes:
         return
     if not somebody_watches():
-        raise SettingsError("Nothing was forgotten: nobody is there to be asked. Say --yes if it is meant.")
+        raise SettingsError(f"Nothing was {done}: nobody is there to be asked. Say --yes if it is meant.")
     if not click.confirm(question, err=True, default=False):
-        raise SettingsError("Nothing was forgotten, as you wished.")
+        raise SettingsError(f"Nothing was {done}, as you wished.")
 
 
 # --- what they say --------------------------------------------------------------------------------------------
@@ -550,6 +614,17 @@ def _agree(question: str, yes: bool) -> None:
 def _tell(line: str, *, quiet: bool) -> None:
     if not quiet:
         say(line)
+
+
+def _earlier_people(others: "Sequence[EarlierPerson]", *, quiet: bool, most: int = 20) -> Iterator[str]:
+    """A line for each of the first rows whose patient is another one than before."""
+    if quiet:
+        return
+    for each in others[:most]:
+        at = "" if each.list_row is None else f", row {each.list_row}"
+        yield f"Row {each.row}: before, in {each.list_name}{at} ({each.seen_on}). The {each.difference} differ."
+    if len(others) > most:
+        yield f"… and {len(others) - most:,} more."
 
 
 def _note(context: click.Context, event: str, ledger: Path | None, project: str, *, count: int, **more: Any) -> None:

@@ -1,6 +1,7 @@
 """Whose ID it is, as the ledger remembers: a list is held against it before anybody is sent, and teaches it what is new."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,23 @@ from batchlinks.screening.result import Mask, Screened
 Positions = npt.NDArray[np.int64]
 
 _TAGS = ("first_name", "birth_date")
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierPerson:
+    """Where the ID of a row was seen before, and in what its patient differs from the row's."""
+
+    position: int
+    row: int
+    """As a spreadsheet numbers it."""
+
+    difference: Difference
+    list_name: str
+    list_row: int | None
+    """None where only an error report tells of it."""
+
+    seen_on: str
+    """The day, `2026-11-28` (UTC)."""
 
 
 class KnownPeople:
@@ -48,9 +66,7 @@ class KnownPeople:
         """Refuse the IDs that stood for somebody else before, and warn of people who have changed."""
         table, screened = self._roster.table, self._screened
         refused_before = unchanged_with(ErrorCode.KNOWN_AS_OTHER, table, self._roster.id_column) & (screened.codes == 0)
-        if self._tagger is not None and self._records is not None:
-            self._tags = self._tagger.of_rows(table, self._identity)
-            self._found = self._records.find(screened.ids.filter(pa.array(screened.sendable)))
+        if self._look_up():
             refused_before[self._compare()] = False
         for position in np.flatnonzero(refused_before & (screened.codes == 0)).tolist():
             screened.refuse(position, ErrorCode.KNOWN_AS_OTHER, **_as_reported(table.earlier[position].gaps))
@@ -77,6 +93,37 @@ class KnownPeople:
         if self._seen_in is not None and self._records is not None:
             unlinked = sent.filter(pc.invert(pc.is_in(sent, pa.array(linked, pa.string()))))
             self._records.finish(self._seen_in, unlinked.to_pylist())
+
+    # --- confirming --------------------------------------------------------------------------------------------
+
+    def find_others(self) -> Sequence[EarlierPerson]:
+        """Rows that could be sent but for who their ID was before; of an error report, those that were refused for that."""
+        table, screened = self._roster.table, self._screened
+        if not self._look_up():
+            return ()
+        wanted = screened.sendable
+        if table.is_error_report:
+            wanted &= unchanged_with(ErrorCode.KNOWN_AS_OTHER, table, self._roster.id_column)
+        rows = np.flatnonzero(wanted)
+        places = self._places(rows)
+        unknown = rows[places.is_null().to_numpy(zero_copy_only=False)] if table.is_error_report else rows[:0]
+        rows, places = rows[places.is_valid().to_numpy(zero_copy_only=False)], places.drop_null()
+        differences, _ = self._differences(rows, places)
+        found = list(self._earlier(rows, places, differences).values())
+        for position in unknown.tolist():
+            told = _as_reported(table.earlier[position].gaps)
+            where = str(told["list"]), None, str(told["date"])
+            found.append(
+                EarlierPerson(position, int(table.row_numbers[position]), Difference(str(told["difference"])), *where)
+            )
+        return sorted(found, key=lambda each: each.row)
+
+    def confirm(self, others: Sequence[EarlierPerson]) -> None:
+        """The patients in these rows are those whose IDs they are, from now on."""
+        assert self._records is not None  # noqa: S101 - for the type checker
+        self._records.confirm(
+            self._people(np.array([each.position for each in others], np.int64)), self._roster.table.name
+        )
 
     # --- comparing ---------------------------------------------------------------------------------------------
 
@@ -126,20 +173,41 @@ class KnownPeople:
         """The row that stands for an ID is refused for all rows of it: which of them is whose nobody knows."""
         if not other:
             return
+        for each in self._earlier(rows, places, other).values():
+            self._screened.refuse(
+                int(self._screened.kept[each.position]),
+                ErrorCode.KNOWN_AS_OTHER,
+                list=each.list_name,
+                row=each.list_row,
+                date=each.seen_on,
+                difference=each.difference,
+            )
+
+    def _earlier(
+        self, rows: Positions, places: pa.Array, differences: Mapping[int, Difference]
+    ) -> dict[int, EarlierPerson]:
+        """Index of each of these rows that differs -> where its ID was seen before."""
+        if not differences:
+            return {}
         assert self._records is not None  # noqa: S101 - for the type checker
-        at = list(other)
+        at = list(differences)
         before = self._found.select(["seen_in", "seen_row"]).take(places.take(pa.array(at))).to_pylist()
         lists = self._records.lists({each["seen_in"] for each in before})
+        found = {}
         for index, each in zip(at, before, strict=True):
-            seen = lists[each["seen_in"]]
-            self._screened.refuse(
-                int(self._screened.kept[rows[index]]),
-                ErrorCode.KNOWN_AS_OTHER,
-                list=seen.name,
-                row=each["seen_row"],
-                date=seen.seen_at[:10],
-                difference=other[index],
-            )
+            seen, position = lists[each["seen_in"]], int(rows[index])
+            row = int(self._roster.table.row_numbers[position])
+            where = seen.name, each["seen_row"], seen.seen_at[:10]
+            found[index] = EarlierPerson(position, row, differences[index], *where)
+        return found
+
+    def _look_up(self) -> bool:
+        """Read who the list's people are, and who is known; False where there is nothing to compare."""
+        if self._tagger is None or self._records is None:
+            return False
+        self._tags = self._tagger.of_rows(self._roster.table, self._identity)
+        self._found = self._records.find(self._screened.ids.filter(pa.array(self._screened.sendable)))
+        return True
 
     # --- learning ----------------------------------------------------------------------------------------------
 
