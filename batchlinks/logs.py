@@ -116,6 +116,11 @@ def record(sentence: str, **facts: object) -> None:
         logger().info(sentence, **facts)
 
 
+def warn_always(sentence: str, **facts: object) -> None:
+    """A warning that somebody must see, also where only errors are asked for."""
+    _made(_form, "normal").warning(sentence, **facts)
+
+
 def forget() -> None:
     """Say only errors again, on whatever standard error is by then: for a command that has ended."""
     global _current, _form

@@ -85,8 +85,8 @@ def test_a_list_beyond_a_limit_of_its_table_is_known_by_its_hash_project_and_run
     assert ended.code == 2
     (line,) = lines()
     assert (line["roster_sha256"], line["project_id"], line["rows"]) == (digest, "demo-project", 0)
-    (told,) = (json.loads(each) for each in ended.err.splitlines() if "max_new" in each)
-    assert told["run_id"] == line["run_id"]
+    told, night = (json.loads(each) for each in ended.err.splitlines() if "max_new" in each)
+    assert told["run_id"] == night["lists"][0]["run_id"] == line["run_id"]
     assert healthex.link_calls == 0
 
 

@@ -17,6 +17,7 @@ from batchlinks.results.summary import Summary
 RULES = Path(__file__).parent.parent / "docs" / "operations" / "alerts.yml"
 TABLES = ("clinic", "plan")
 TUESDAY = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
+MONDAY = TUESDAY - timedelta(days=1)
 
 
 def outcome(table: str, code: ExitCode, **counts: object) -> RosterOutcome:
@@ -36,8 +37,11 @@ def good_night() -> Night:
         ],
         missing={"plan": "none has come"},
         unmatched=["Ann Wolpertinger (2).csv"],
-        arriving=1,
-        waiting=2,
+        ignored=["Ann Wolpertinger.pgp"],
+        arriving=["Ann Wolpertinger (3).csv"],
+        waiting=["Ann Wolpertinger (4).csv", "Ann Wolpertinger (5).csv"],
+        tables=TABLES,
+        known_since=dict.fromkeys(TABLES, MONDAY.timestamp()),
     )
 
 
@@ -52,7 +56,8 @@ def values(path: Path) -> dict[str, float]:
 
 
 def written(path: Path, night: Night, when: datetime = TUESDAY) -> dict[str, float]:
-    metrics.write(path, night, TABLES, ended_at=when, seconds=12.5)
+    night.tables = TABLES
+    metrics.write(path, night.record(when, 12.5))
     return values(path)
 
 
@@ -66,6 +71,7 @@ def test_a_night_is_told_in_numbers(tmp_path: Path) -> None:
         "rosters_waiting": 2,
         "rosters_arriving": 1,
         "rosters_unmatched": 1,
+        "files_ignored": 1,
         'rosters{exit_code="0",table="clinic"}': 1,
         'rosters{exit_code="2",table="clinic"}': 1,
         'rosters{exit_code="3",table="clinic"}': 1,
@@ -73,6 +79,8 @@ def test_a_night_is_told_in_numbers(tmp_path: Path) -> None:
         'roster_missing{table="plan"}': 1,
         'roster_last_success_timestamp_seconds{table="clinic"}': TUESDAY.timestamp(),
         'roster_last_success_timestamp_seconds{table="plan"}': 0,
+        'roster_known_since_timestamp_seconds{table="plan"}': MONDAY.timestamp(),
+        'rows_to_fix{table="clinic"}': 2,
         'rows{table="clinic"}': 15,
         'rows{table="plan"}': 0,
         'rows_linked{table="clinic"}': 12,
@@ -129,7 +137,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(FolderError):
-        metrics.write(tmp_path / "file" / "batchlinks.prom", good_night(), TABLES, ended_at=TUESDAY, seconds=1)
+        metrics.write(tmp_path / "file" / "batchlinks.prom", good_night().record(TUESDAY, 1))
 
 
 # --- by Prometheus' own tools -----------------------------------------------------------------------------------
@@ -198,20 +206,33 @@ def alerts_after(tmp_path: Path, night: Night | None, hours: int) -> set[str]:
     return firing
 
 
+WELL = Night("2026-11-24", [outcome(table, ExitCode.DONE, rows=9, linked=9) for table in TABLES])
+
+
 @pytest.mark.needs("promtool")
 @pytest.mark.parametrize(
     ("night", "hours", "alerts"),
     [
-        (Night("2026-11-24", [outcome(table, ExitCode.DONE, rows=9, linked=9) for table in TABLES]), 25, set()),
-        (
-            Night("2026-11-24", [outcome(table, ExitCode.DONE, rows=9, linked=9) for table in TABLES]),
-            60,
-            {"NightlyNotRun", "NightlyNoSuccess", "RosterNothingCame"},
-        ),
+        (WELL, 25, set()),
+        (WELL, 60, {"NightlyNotRun"}),
         (good_night(), 25, {"NightlyFailed", "RosterMissing", "ManyRowsRefused", "FilesUnmatched"}),
         (None, 25, {"NightlyNotSeen"}),
+        (Night("2026-11-24", WELL.outcomes[:1], known_since={"plan": 0}, succeeded={"clinic": 0}), 25, set()),
     ],
-    ids=["all well", "nothing came", "a bad night", "no metrics"],
+    ids=["all well", "nothing ran", "a bad night", "no metrics", "a new table"],
 )
 def test_alerts_fire_when_they_should(tmp_path: Path, night: Night | None, hours: int, alerts: set[str]) -> None:
     assert alerts_after(tmp_path, night, hours) == alerts
+
+
+@pytest.mark.needs("promtool")
+@pytest.mark.parametrize(
+    ("missing", "alerts"),
+    [({}, {"RosterNothingCame"}), ({"plan": "no patient list came"}, {"RosterMissing"})],
+    ids=["nobody expected it", "missing"],
+)
+def test_a_table_of_which_nothing_comes_is_one_alert(tmp_path: Path, missing: dict[str, str], alerts: set[str]) -> None:
+    """Nights go on, and of one table nothing has ever come since it was set up two days before."""
+    night = Night("2026-11-24", WELL.outcomes[:1], missing=missing, known_since={"plan": -60 * 3600})
+
+    assert alerts_after(tmp_path, night, 1) == alerts

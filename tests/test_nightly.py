@@ -19,6 +19,7 @@ from test_message import web_hook
 
 from batchlinks.errors import ExitCode
 from batchlinks.nightly import inbox as inbox_module
+from batchlinks.nightly import message as notice
 from batchlinks.nightly import night as nightly
 from batchlinks.nightly.night_outcome import Night, RosterOutcome
 from batchlinks.simulator import RunningSimulator
@@ -239,7 +240,9 @@ def test_one_bad_roster_does_not_stop_the_others(
 
     assert ended.code == 2
     assert "b.xlsx" in ended.err
-    assert house.files() == [f"done/{TODAY}/a.csv", f"done/{TODAY}/c.csv", f"failed/{TODAY}/b.xlsx"]
+    failed = [f"failed/{TODAY}/b.xlsx", f"failed/{TODAY}/b.xlsx.reason.txt"]
+    assert house.files() == [f"done/{TODAY}/a.csv", f"done/{TODAY}/c.csv", *failed]
+    assert "b.xlsx" in (house.inbox / failed[1]).read_text(encoding="utf-8")
     assert set(healthex.links) == {"1001", "1002"}
     assert results.csv_rows(house.outbox / TODAY / "c.errors.csv")[0]["error_code"] == "placeholder_id"
 
@@ -452,7 +455,8 @@ def test_a_roster_beyond_its_tables_limits_is_stopped_before_its_first_call(
     assert ended.code == 2
     assert said in ended.err
     assert healthex.calls == []
-    assert house.files() == [f"failed/{TODAY}/a.csv"]
+    assert house.files() == [f"failed/{TODAY}/a.csv", f"failed/{TODAY}/a.csv.reason.txt"]
+    assert said in (house.inbox / "failed" / TODAY / "a.csv.reason.txt").read_text(encoding="utf-8")
 
 
 def test_a_roster_just_within_its_limits_is_run(
@@ -511,7 +515,7 @@ def test_a_roster_that_could_not_be_finished_is_taken_up_first_and_its_results_a
     assert set(house.links("first")) == {"1001", "1002"}
 
 
-def test_the_results_of_another_day_are_in_that_days_folder(
+def test_a_list_that_takes_two_nights_has_all_its_results_under_the_date_of_the_first(
     night: Callable[..., Ended], house: House, start_healthex: StartHealthEx, clock: Callable[[str], None]
 ) -> None:
     start_healthex(every_status=500)
@@ -523,8 +527,9 @@ def test_the_results_of_another_day_are_in_that_days_folder(
     clock("2026-03-02 02:00")
     assert night("--settle", 0).code == 0
 
-    assert house.links("a", "2026-03-02").keys() == {"1001"}
-    assert house.files() == ["done/2026-03-02/a.csv"]
+    assert house.links("a", "2026-03-01").keys() == {"1001"}
+    assert house.files() == ["done/2026-03-01/a.csv"]
+    assert [path.name for path in house.outbox.iterdir() if path.is_dir()] == ["2026-03-01"]
 
 
 @contextmanager
@@ -847,7 +852,7 @@ def test_what_is_older_than_keep_days_is_deleted_and_nothing_else(night: Callabl
     assert night().code == 0
 
     for folder in folders:
-        assert sorted(path.name for path in folder.iterdir()) == sorted([young, "2020-1-1", "archive"])
+        assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted([young, "2020-1-1", "archive"])
 
 
 def test_a_clock_that_leaps_ahead_deletes_nothing_on_its_first_word(
@@ -969,7 +974,7 @@ def test_the_exit_code_is_the_first_of_a_fixed_order(codes: list[int], expected:
 def test_the_message_holds_counts_and_run_ids_and_no_name_of_a_file() -> None:
     night = Night("2026-03-01", [RosterOutcome("Smith_Ann.csv", "clinic", ExitCode.UNUSABLE)], unmatched=["Jones.csv"])
 
-    title, text = night.message()
+    title, text = notice.compose(night.record(datetime.now().astimezone(), 1))
 
     assert title == "batchlinks nightly 2026-03-01: needs attention (exit code 2)"
     assert "Smith" not in text
@@ -986,9 +991,12 @@ def test_as_json_every_line_is_an_object_and_a_roster_has_its_counts(night: Call
     done = next(line for line in lines if line["message"] == "Run ended.")
     assert (done["rows"], done["linked"], done["errors"], done["exit_code"]) == (2, 1, {"placeholder_id": 1}, 3)
     assert done["seconds"] > 0
-    assert {line["run_id"] for line in lines} == {done["run_id"]}
-    of_the_night = lines[-1]
-    assert (of_the_night["table"], of_the_night["roster"], of_the_night["exit_code"]) == ("all", "a.csv", 3)
+    assert {line["run_id"] for line in lines[:-1]} == {done["run_id"]}
+    of_the_list, of_the_night = lines[-2:]
+    assert (of_the_list["table"], of_the_list["roster"], of_the_list["exit_code"]) == ("all", "a.csv", 3)
+    assert json.loads((house.outbox / "night.json").read_text()) == {
+        name: value for name, value in of_the_night.items() if name not in ("message", "level", "time")
+    }
     assert "ZQX" not in ended.err
 
 

@@ -66,7 +66,7 @@ def test_new_lists_are_taken_once_and_their_results_put_back(
     assert names(results) == ["patients.errors.xlsx", "patients.links.xlsx", "patients.summary.json"]
     assert linked(results, "patients.links.xlsx") == len(healthex.links) == 2
     assert names(inbox.folder("done").folder(day)) == ["patients.csv"]
-    assert names(inbox.folder("failed").folder(day)) == ["bad.csv"]
+    assert names(inbox.folder("failed").folder(day)) == ["bad.csv", "bad.csv.reason.txt"]
     assert names(inbox.folder("working")) == []
     assert not [path for path in (private_home / "data").rglob("*") if "patients" in path.name]
 

@@ -1,7 +1,7 @@
 """`batchlinks nightly`."""
 
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
@@ -10,6 +10,9 @@ from batchlinks.cli.options import config_of, nightly_options, run_settings
 from batchlinks.cli.terminal import progress, say, speak
 from batchlinks.config.settings import NightlySettings
 from batchlinks.errors import ExitCode
+
+if TYPE_CHECKING:
+    from batchlinks.nightly.night_record import NightRecord
 
 _EXIT_CODES = (
     "Exit codes: the first of 1, 4, 5, 130, 2, 3, 0 that occurred. 0 all done, or another nightly is at work; 1 batchlinks or "
@@ -29,7 +32,6 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
     """
     speak(log_format, quiet=quiet, verbose=verbose)
     from batchlinks import arrow
-    from batchlinks.logs import logger
     from batchlinks.nightly.night import run_night
     from batchlinks.pipeline.context import RunContext, RunHooks
     from batchlinks.signals import Interruption
@@ -42,8 +44,29 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
         night = run_night(
             settings, lambda table: run_settings(context, options, table), RunContext(config=config_of(context)), hooks
         )
-    for problem in night.problems:
-        logger().error(problem, exit_code=int(night.exit_code))
-    if not quiet:
-        say(night.last_line(str(settings.outbox)))
+    _tell(night, str(settings.outbox), quiet=quiet)
     return ExitCode(night.exit_code)
+
+
+def _tell(night: "NightRecord", results: str, *, quiet: bool) -> None:
+    """What was not said of each list as it ended: what went wrong beside them, and what somebody must see."""
+    from batchlinks import logs
+    from batchlinks.nightly.night_record import some_of
+
+    for problem in night.problems:
+        logs.logger().error(problem, exit_code=night.exit_code)
+    for table, problem in night.missing.items():
+        logs.warn_always(f"{table}: {problem}.", table=table)
+    if night.unmatched:
+        logs.warn_always(f"No [[roster]] table is for: {some_of(night.unmatched)}.", unmatched=night.unmatched)
+    if night.ignored:
+        logs.warn_always(
+            f"Not patient lists, and left in the inbox: {some_of(night.ignored)}.", ignored=list(night.ignored)
+        )
+    if night.arriving:
+        logs.logger().info(f"Still arriving: {some_of(night.arriving)}.", arriving=night.arriving)
+    if night.waiting:
+        logs.logger().info(f"Left for the next night: {some_of(night.waiting)}.", waiting=night.waiting)
+    logs.record("Night ended.", **night.as_json())
+    if not quiet or not night.is_good:
+        say(night.last_line(results))

@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import cache
@@ -539,19 +539,43 @@ def read_config(path: Path | None, known: Collection[str]) -> Config:
     notify = content.pop("notify", [])
     if not isinstance(notify, list) or not all(isinstance(address, str) for address in notify):
         raise SettingsError(f'{path}: notify is a list of addresses: notify = ["mailto://…"].')
+    check_addresses(notify, f"{path}: notify")
     options = {_option_name(key, known, path): as_given(value, key, path.name) for key, value in content.items()}
     return Config(options, projects, rosters, tuple(notify), path.name)
 
 
 _LARGEST_NUMBER = 10**18
+_MOST_ADDRESSES = 50
+_LONGEST_ADDRESS = 2_000
 
-ROSTER_KEYS = frozenset({"name", "match", "ready", "max_error_share", "max_new", "expect_by"})
+ROSTER_KEYS = frozenset(
+    {
+        "name",
+        "match",
+        "ready",
+        "max_error_share",
+        "max_new",
+        "min_rows",
+        "max_drop",
+        "trailer",
+        "expect_by",
+        "same_list",
+    }
+)
 """Of a `[[roster]]` table, besides the options of a run."""
 
 NOT_IN_TABLES = frozenset(
     {"output_dir", "corrections", "yes", "inbox", "outbox", "settle", "keep_days", "max_hours", "metrics"}
 )
 """Options that hold for the whole night, or not at night."""
+
+
+def check_addresses(addresses: Sequence[str], where: str) -> None:
+    """Raise SettingsError for more addresses of a message, or longer ones, than anybody has. None of them is said."""
+    if len(addresses) > _MOST_ADDRESSES:
+        raise SettingsError(f"{where} takes at most {_MOST_ADDRESSES} addresses. Right now it has {len(addresses):,}.")
+    for number, address in enumerate(addresses, 1):
+        check_text(f"{where}: address {number}", address, _LONGEST_ADDRESS)
 
 
 def _option_name(key: str, known: Collection[str], path: Path) -> str:

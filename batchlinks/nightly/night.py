@@ -1,7 +1,8 @@
 """`batchlinks nightly`: every new roster in the inbox, once, results to the outbox.
 
 The night as a whole stands in `run_night`. What has come and what is taken tells `inbox`, what becomes of one roster
-`roster_run`, which settings it gets `tables`, whether one should have come and did not `receipts`, how it went `outcome`.
+`roster_run`, which settings it gets `tables`, whether one should have come and did not `receipts`, how it went
+`night_outcome` while it goes on and `night_record` once it is over, and who hears of it `reporting`.
 """
 
 import time
@@ -10,18 +11,18 @@ from datetime import date, datetime
 
 from batchlinks.config.settings import NightlySettings
 from batchlinks.errors import BatchlinksError, ExitCode, FolderError, defect
-from batchlinks.nightly import message, receipts
+from batchlinks.nightly import receipts
 from batchlinks.nightly.housekeeping import clear_old, clear_staging
 from batchlinks.nightly.inbox import Claim, InboxScan
 from batchlinks.nightly.lock import LockOwner, exclusive_run
 from batchlinks.nightly.night_outcome import Night, RosterOutcome
+from batchlinks.nightly.night_record import NightRecord
 from batchlinks.nightly.nightly_context import NightlyContext, notify_addresses, open_context
+from batchlinks.nightly.reporting import Recipients, send_report
 from batchlinks.nightly.roster_run import log_outcome, process_roster
 from batchlinks.nightly.tables import RosterTable, SettingsOf, table_for
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.storage.folder import Entry
-
-__all__ = ["Night", "run_night"]
 
 
 def run_night(
@@ -32,7 +33,7 @@ def run_night(
     *,
     now: Callable[[], datetime] | None = None,
     sleep: Callable[[float], object] = time.sleep,
-) -> Night:
+) -> NightRecord:
     """Take each new roster once, the oldest first, and put its results into the outbox.
 
     Raises nothing that has an explanation: what stopped the night, or one roster, stands in what is returned.
@@ -40,9 +41,11 @@ def run_night(
     now = now or local_now
     night = Night(now().date().isoformat())
     started = time.monotonic()
+    shared = False
     try:
         context = open_context(settings, settings_of, run_context, hooks, now, sleep)
         night.tables = [table.name for table in context.tables]
+        shared = context.inbox.share_with_group
         with exclusive_run(context.inbox.place, context.data, now()) as owner:
             if owner is None:
                 _process_inbox(night, context)
@@ -56,10 +59,13 @@ def run_night(
     except Exception as error:
         night.problems.append(defect(error))
         night.stopped_by = ExitCode.BROKEN
-    if night.left_to_another is None or night.problems:
-        with hooks.interruption.calls(lambda: None):
-            _send_report(night, settings, run_context, now(), time.monotonic() - started)
-    return night
+    seconds = time.monotonic() - started
+    if night.left_to_another is not None and not night.problems:
+        return night.record(now(), seconds)
+    outbox = settings.outbox if night.left_to_another is None else None  # night.json is the other's
+    to = Recipients(outbox, shared, settings.metrics, lambda: notify_addresses(run_context))
+    with hooks.interruption.calls(lambda: None):
+        return send_report(night, to, now(), seconds)
 
 
 def local_now() -> datetime:
@@ -73,7 +79,7 @@ def _process_inbox(night: Night, context: NightlyContext) -> None:
     try:
         claims, look = context.inbox.left_over(), context.inbox.look()
         clear_staging(context, claims)
-        night.arriving, night.unmatched = look.arriving, look.unmatched
+        night.arriving, night.unmatched, night.ignored = look.arriving, look.unmatched, look.ignored
         for claim, table in _claims_in_order(night, context, claims, look):
             outcome = process_roster(night, context, claim, table)
             night.outcomes.append(outcome)
@@ -81,11 +87,17 @@ def _process_inbox(night: Night, context: NightlyContext) -> None:
             if outcome.exit_code is ExitCode.REFUSED:
                 context.refused.add(context.project_of(table))
         night.missing = receipts.missing(context.tables, history, context.now())
+        night.known_since = {table: _midnight(day) for table, day in history.first_night.items()}
         clear_old(night, context, history)
     finally:
         history.last_night = night.day
         history.forget_old(date.fromisoformat(night.day))
         context.remember()
+
+
+def _midnight(day: str) -> float:
+    """Seconds since the epoch when that day began here."""
+    return datetime.fromisoformat(day).astimezone().timestamp()
 
 
 def _leave_to_other_nightly(owner: LockOwner, night: Night, max_hours: float) -> None:
@@ -104,13 +116,14 @@ def _claims_in_order(
     for number, found in enumerate(waiting):
         if context.hooks.interruption.happened:
             night.stopped_by = ExitCode.INTERRUPTED
-            night.waiting += len(waiting) - number
+            night.waiting += [each.original if isinstance(each, Claim) else each.name for each in waiting[number:]]
             return
-        table = table_for(found.original if isinstance(found, Claim) else found.name, context.tables)
+        name = found.original if isinstance(found, Claim) else found.name
+        table = table_for(name, context.tables)
         if table is None:
-            night.unmatched = [*night.unmatched, found.name]
+            night.unmatched = [*night.unmatched, name]
         elif context.project_of(table) in context.refused:
-            night.waiting += 1
+            night.waiting.append(name)
         elif isinstance(found, Claim):
             yield found, table
         else:
@@ -122,21 +135,3 @@ def _claims_in_order(
                 log_outcome(outcome)
             else:
                 yield claim, table
-
-
-def _send_report(
-    night: Night, settings: NightlySettings, run_context: RunContext, ended_at: datetime, seconds: float
-) -> None:
-    """Metrics, and the one message. That one of them fails is a problem, and changes nothing of how the night ended."""
-    try:
-        if settings.metrics is not None:
-            from batchlinks.nightly import metrics  # its library is for those who have metrics
-
-            metrics.write(settings.metrics, night, night.tables, ended_at=ended_at, seconds=seconds)
-    except BatchlinksError as error:
-        night.problems.append(f"The metrics were not written. {error}")
-    try:
-        if addresses := notify_addresses(run_context):
-            night.problems += message.send(addresses, *night.message())
-    except BatchlinksError as error:
-        night.problems.append(str(error))

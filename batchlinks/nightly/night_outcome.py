@@ -1,13 +1,16 @@
-"""How a night went: an outcome for each roster, the exit code of all, and the message about it. No patient data."""
+"""How a night goes: an outcome for each roster, the exit code of all, and at its end the record of it."""
 
-from collections import Counter
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from batchlinks.errors import ExitCode
-from batchlinks.plural import counted
+from batchlinks.nightly.night_record import GOOD, ListRecord, NightRecord, Severity
 from batchlinks.results.summary import Summary
 from batchlinks.row_codes import ToDo
+from batchlinks.version import __version__
 
 _RANKED = (
     ExitCode.BROKEN,
@@ -19,16 +22,6 @@ _RANKED = (
     ExitCode.DONE,
 )
 """The first that occurred is the night's."""
-
-_IN_WORDS: Mapping[ExitCode, str] = {
-    ExitCode.DONE: "done",
-    ExitCode.DONE_WITH_ERRORS: "done, with rows to fix",
-    ExitCode.UNUSABLE: "cannot be used",
-    ExitCode.BROKEN: "failed on this computer, and is taken up again next time",
-    ExitCode.REFUSED: "refused by HealthEx, and is taken up again next time",
-    ExitCode.UNREACHABLE: "not finished, since HealthEx could not be reached; it is taken up again next time",
-    ExitCode.INTERRUPTED: "interrupted, and is taken up again next time",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +44,52 @@ class RosterOutcome:
     renamed: str | None = None
     """The sentence about results that could not be called after the roster."""
 
-    @property
-    def in_words(self) -> str:
-        """What became of it, with the run's ID and counts where there are any."""
-        words = _IN_WORDS[self.exit_code]
+    limit: str | None = None
+    """The key of its table that stopped it."""
+
+    results_in: str | None = None
+    """The folder of its results."""
+
+    put_into: str | None = None
+    """Where the roster lies now."""
+
+    def record(self) -> ListRecord:
+        """The same as values."""
         summary = self.summary
+        common: dict[str, Any] = {
+            "table": self.table,
+            "roster": self.name,
+            "exit_code": int(self.exit_code),
+            "reason": self.problem,
+            "limit": self.limit,
+            "put_into": self.put_into,
+            "seconds": round(self.seconds, 3),
+            "renamed": self.renamed,
+        }
         if summary is None:
-            return words
-        return (
-            f"{words}. Run {summary.run_id}: {summary.rows:,} rows, {summary.linked:,} linked, {summary.requested:,} asked "
-            f"for, {summary.duplicates:,} duplicates, {ToDo.of(summary.errors).in_words()}"
+            return ListRecord(**common, run_id=self.run_id)
+        return ListRecord(
+            **common,
+            run_id=summary.run_id,
+            project_id=summary.project_id,
+            roster_sha256=summary.roster_sha256,
+            rows=summary.rows,
+            linked=summary.linked,
+            requested=summary.requested,
+            reused=summary.reused,
+            duplicates=summary.duplicates,
+            errors=dict(summary.errors),
+            calls=summary.calls,
+            retries=summary.retries,
+            to_fix=ToDo.of(summary.errors).fix,
+            results=sorted({name.partition("/")[0] for name in summary.outputs}),
+            results_in=self.results_in,
         )
 
 
 @dataclass(slots=True)
 class Night:
-    """All of it."""
+    """All of it, while it goes on."""
 
     day: str
     """Local date of the start."""
@@ -78,15 +101,21 @@ class Night:
     succeeded: Mapping[str, float] = field(default_factory=dict)
     """Table -> when a roster of it last ended with exit code 0 or 3, tonight or on a night that was killed since."""
 
+    known_since: Mapping[str, float] = field(default_factory=dict)
+    """Table -> when a night first knew it."""
+
     missing: Mapping[str, str] = field(default_factory=dict)
     """Table -> what is wrong, for rosters that should have come."""
 
     unmatched: Sequence[str] = ()
-    """Names of files that no table is for, and that stay where they are."""
+    """Names of rosters that no table is for, and that stay where they are."""
 
-    arriving: int = 0
-    waiting: int = 0
-    """Rosters that were left for the next night."""
+    ignored: Sequence[str] = ()
+    """Names of what is no roster."""
+
+    arriving: Sequence[str] = ()
+    waiting: list[str] = field(default_factory=list)
+    """Names of rosters that were left for the next night."""
 
     problems: list[str] = field(default_factory=list)
     """What went wrong beside the rosters, in sentences."""
@@ -99,53 +128,48 @@ class Night:
 
     @property
     def exit_code(self) -> ExitCode:
+        """Of all codes that occurred the first in the ranking."""
         occurred = {outcome.exit_code for outcome in self.outcomes} | {self.stopped_by}
         if self.missing:
             occurred.add(ExitCode.DONE_WITH_ERRORS)
         return next(code for code in _RANKED if code in occurred)
 
-    def last_line(self, results: str) -> str:
-        """What happened and where the files are, for a person."""
-        if self.left_to_another is not None:
-            return self.left_to_another
-        if not self.outcomes:
-            begun = self.stopped_by is ExitCode.DONE
-            said = "Night done: no new patient list." if begun else "Night over: no patient list was taken."
-        else:
-            linked = sum(outcome.summary.linked for outcome in self.outcomes if outcome.summary)
-            new = sum(outcome.summary.requested for outcome in self.outcomes if outcome.summary)
-            errors: Counter[str] = Counter()
-            for outcome in self.outcomes:
-                errors.update(outcome.summary.errors if outcome.summary else {})
-            done = sum(outcome.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS) for outcome in self.outcomes)
-            word = "done" if self.exit_code in (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS) else "over"
-            said = (
-                f"Night {word}: {done} of {counted(len(self.outcomes), 'patient list')} done, {linked:,} links "
-                f"({new:,} asked for tonight), {ToDo.of(errors).in_words()}."
-            )
-            if any(outcome.summary for outcome in self.outcomes):
-                said += f" Results in {results}."
-        for outcome in self.outcomes:
-            said += f" {outcome.name}: {outcome.renamed}" if outcome.renamed else ""
-        if self.missing:
-            said += f" Missing: {'; '.join(f'{table} ({problem})' for table, problem in self.missing.items())}."
-        if self.unmatched:
-            said += f" No [[roster]] table is for: {', '.join(self.unmatched)}."
-        return said
+    @property
+    def severity(self) -> Severity:
+        """How urgent it is that somebody looks."""
+        code = self.exit_code
+        if code not in GOOD:
+            return "failure"
+        quiet = code is ExitCode.DONE and not (self.unmatched or self.ignored or self.problems)
+        return "success" if quiet else "warning"
 
-    def message(self) -> tuple[str, str]:
-        """Title and text of the message that may leave this computer: run IDs and counts, no name of a file."""
-        lines = [f"{outcome.table}: {outcome.in_words}" for outcome in self.outcomes]
-        lines += [f"{table}: {problem}" for table, problem in self.missing.items()]
-        lines += self.problems
-        if self.unmatched:
-            lines.append(f"{counted(len(self.unmatched), 'file')} in the inbox that no [[roster]] table is for")
-        if self.arriving:
-            lines.append(f"{counted(self.arriving, 'patient list')} still arriving")
-        if self.waiting:
-            lines.append(f"{counted(self.waiting, 'patient list')} left for the next night")
-        code = int(self.exit_code)
-        verdict = {0: "all done", 3: "done, with something to look at"}.get(code, "needs attention")
-        return f"batchlinks nightly {self.day}: {verdict} (exit code {code})", "\n".join(
-            lines or ["No new patient list."]
+    def record(self, ended_at: datetime, seconds: float) -> NightRecord:
+        """The night as values, once it is over."""
+        lists = [outcome.record() for outcome in self.outcomes]
+        last_success = dict(self.succeeded) | {each.table: ended_at.timestamp() for each in lists if each.is_good}
+        return NightRecord(
+            night=self.day,
+            started_at=_utc(datetime.fromtimestamp(ended_at.timestamp() - seconds, UTC)),
+            ended_at=_utc(ended_at.astimezone(UTC)),
+            ended_timestamp=ended_at.timestamp(),
+            seconds=round(seconds, 3),
+            host=socket.gethostname(),
+            version=__version__,
+            exit_code=int(self.exit_code),
+            severity=self.severity,
+            lists=lists,
+            tables=tuple(self.tables),
+            missing=dict(self.missing),
+            unmatched=tuple(self.unmatched),
+            ignored=tuple(self.ignored),
+            arriving=tuple(self.arriving),
+            waiting=tuple(self.waiting),
+            problems=tuple(self.problems),
+            left_to_another=self.left_to_another,
+            last_success=last_success,
+            known_since=dict(self.known_since),
         )
+
+
+def _utc(when: datetime) -> str:
+    return when.isoformat(timespec="seconds").replace("+00:00", "Z")

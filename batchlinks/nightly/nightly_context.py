@@ -7,7 +7,7 @@ from pathlib import Path
 
 from batchlinks.config.paths import data_folder
 from batchlinks.config.secrets import read_credentials, read_result_password, read_secret
-from batchlinks.config.settings import NightlySettings, check_values, choose_project, deployment
+from batchlinks.config.settings import NightlySettings, check_addresses, check_values, choose_project, deployment
 from batchlinks.errors import SettingsError
 from batchlinks.ledger import DoNotContact
 from batchlinks.nightly import message, receipts
@@ -68,15 +68,15 @@ def open_context(
         missing = "--inbox" if settings.inbox is None else "--outbox"
         raise SettingsError(f"{missing} is missing. Give it, or put it into batchlinks.toml.")
     tables = read_tables(run_context.config, settings_of, ready=settings.ready)
+    shared = any(table.settings.share_with_group for table in tables)
     place = open_folder(settings.inbox)
     if not place.exists():
         raise SettingsError(f"The inbox {place.address} is not there. Make it, or correct --inbox.")
     outbox = open_folder(settings.outbox)
-    context = NightlyContext(
-        settings, tables, run_context, hooks, now, Inbox(place, tables, settings.settle, now, sleep), outbox
-    )
+    inbox = Inbox(place, tables, settings.settle, now, sleep, share_with_group=shared)
+    context = NightlyContext(settings, tables, run_context, hooks, now, inbox, outbox)
     if outbox.local is not None:
-        check_folder(outbox.local, share_with_group=any(table.settings.share_with_group for table in tables))
+        check_folder(outbox.local, share_with_group=shared)
     else:
         outbox.entries()
     read_credentials(run_context.environment)
@@ -106,7 +106,10 @@ def check_tables(context: NightlyContext) -> None:
 
 
 def notify_addresses(run_context: RunContext) -> Sequence[str]:
-    """Where the message goes: BATCHLINKS_NOTIFY, with white space between, or else `notify` in the settings file."""
-    return (
-        read_secret("BATCHLINKS_NOTIFY", run_context.environment, in_keyring=False).split() or run_context.config.notify
-    )
+    """Where the message goes: BATCHLINKS_NOTIFY, with white space between, or else `notify` in the settings file.
+
+    Raises SettingsError for a file that cannot be read, and for what is beyond all bounds.
+    """
+    given = read_secret("BATCHLINKS_NOTIFY", run_context.environment, in_keyring=False).split()
+    check_addresses(given, "BATCHLINKS_NOTIFY")
+    return given or run_context.config.notify

@@ -2,26 +2,47 @@
 
 import shutil
 import time
-from dataclasses import replace
-from pathlib import Path, PurePath
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
-from batchlinks.errors import BatchlinksError, ExitCode, FolderError, RosterError, SettingsError, defect
+from batchlinks.errors import BatchlinksError, ExitCode, FolderError, SettingsError, defect
 from batchlinks.logs import logger
+from batchlinks.nightly.archives import is_archive, split_endings, unpack
 from batchlinks.nightly.inbox import DONE, FAILED, Claim, numbered
+from batchlinks.nightly.limits import LimitExceeded, check_rows, check_work
+from batchlinks.nightly.message import in_words
 from batchlinks.nightly.night_outcome import Night, RosterOutcome
 from batchlinks.nightly.nightly_context import NightlyContext, check_tables
 from batchlinks.nightly.tables import RosterTable
-from batchlinks.pipeline.context import Preview
+from batchlinks.pipeline.context import Preview, RunHooks
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run import run
 from batchlinks.results.publish.existing_set import Owner, finished_summary
 from batchlinks.results.publish.result_files import PublishedFiles
 from batchlinks.results.summary import Summary
+from batchlinks.roster.read import MAX_FILE_BYTES
 from batchlinks.roster.source import RosterBytes
 from batchlinks.storage.folder import Folder
+from batchlinks.table import Table
 
 _RETRIED_NEXT_NIGHT = (ExitCode.BROKEN, ExitCode.REFUSED, ExitCode.UNREACHABLE, ExitCode.INTERRUPTED)
 """After these a roster stays in `working`."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What came of one attempt at a roster."""
+
+    claim: Claim
+    code: ExitCode = ExitCode.BROKEN
+    summary: Summary | None = None
+    problem: str | None = None
+    run_id: str | None = None
+    limit: str | None = None
+    renamed: str | None = None
+    changed: bool = False
+    """Somebody went on writing to the roster meanwhile."""
 
 
 def process_roster(night: Night, context: NightlyContext, claim: Claim, table: RosterTable) -> RosterOutcome:
@@ -30,49 +51,72 @@ def process_roster(night: Night, context: NightlyContext, claim: Claim, table: R
     Raises SettingsError where a setting or the ledger has become unusable, and leaves the roster in `working` then.
     """
     started = time.monotonic()
-    summary: Summary | None = None
-    problem: str | None = None
-    run_id: str | None = None
-    renamed: str | None = None
-    changed = False
-    try:
-        killed = claim.under_way
-        summary = _read_finished_summary(context, claim, table) if killed else None
-        if summary is not None and context.inbox.has_changed(claim):
-            claim, summary, killed = claim.as_new(), None, False  # as below: the results that are there stay
-        if summary is None or summary.exit_code in _RETRIED_NEXT_NIGHT:
-            claim = _begin(night, context, claim, repeated=killed and summary is None)
-            report = _run_roster(context, claim, table)
-            summary, problem = report.summary, str(report.stopped_by) if report.stopped_by else None
-            renamed = _describe_rename(report.published)
-        code = summary.exit_code
-        if changed := context.inbox.has_changed(claim):
-            code = ExitCode.DONE_WITH_ERRORS
-            problem = "It was still arriving while it was worked on, and is taken up again next time."
-    except FolderError as error:  # not the roster's fault
-        code, problem, run_id = ExitCode.BROKEN, str(error), error.run_id
-    except BatchlinksError as error:
-        code, problem, run_id = error.exit_code, str(error), error.run_id
-        if code is ExitCode.UNUSABLE:
-            _recheck_configuration(context, claim)
-    except KeyboardInterrupt:
-        code, problem = ExitCode.INTERRUPTED, "Interrupted. No link was asked for."
-        night.stopped_by = code
-    except Exception as error:
-        code, problem = ExitCode.BROKEN, defect(error)
+    attempt = _Attempt(claim)
+    _try_roster(attempt, night, context, table)
+    put_into: str | None = f"{context.inbox.working.address}/{claim.name}"
     try:
         # Before it is put away: the night after one that is killed then knows of it too.
-        context.history.take_in(table.name, context.now(), night.day, summary, code)
+        context.history.take_in(table.name, context.now(), attempt.claim, attempt.summary, attempt.code)
         context.remember()
-        if changed:
-            context.inbox.note(claim.as_new())  # as another roster: the results of this one stay
+        if attempt.changed:
+            context.inbox.note(attempt.claim.as_new())  # as another roster: the results of this one stay
         else:
-            _put_away(context, claim, code)
+            put_into = _put_away(context, attempt) or put_into
     except FolderError as error:  # its results are in place: the next night finds them and only puts it away
-        code, problem = ExitCode.BROKEN, problem or str(error)
-    run_id = summary.run_id if summary is not None else run_id
-    seconds = time.monotonic() - started
-    return RosterOutcome(claim.original, table.name, code, summary, problem, run_id, seconds, renamed)
+        attempt.code, attempt.problem = ExitCode.BROKEN, attempt.problem or str(error)
+    return RosterOutcome(
+        claim.original,
+        table.name,
+        attempt.code,
+        attempt.summary,
+        attempt.problem,
+        attempt.summary.run_id if attempt.summary is not None else attempt.run_id,
+        time.monotonic() - started,
+        attempt.renamed,
+        attempt.limit,
+        f"{context.outbox.address}/{attempt.claim.day}" if attempt.summary is not None else None,
+        put_into,
+    )
+
+
+def _try_roster(attempt: _Attempt, night: Night, context: NightlyContext, table: RosterTable) -> None:
+    """Run it, unless an attempt that was killed had come to its end. What stops it stands in `attempt` then."""
+    try:
+        killed = attempt.claim.under_way
+        summary = _read_finished_summary(context, attempt.claim, table) if killed else None
+        if summary is not None and context.inbox.has_changed(attempt.claim):
+            attempt.claim, summary, killed = attempt.claim.as_new(), None, False  # the results that are there stay
+        if summary is None or summary.exit_code in _RETRIED_NEXT_NIGHT:
+            attempt.claim = _begin(night, context, attempt.claim)
+            report = _run_roster(context, attempt.claim, table)
+            summary, attempt.problem = report.summary, str(report.stopped_by) if report.stopped_by else None
+            attempt.renamed = _describe_rename(report.published)
+        attempt.summary, attempt.code = summary, summary.exit_code
+        if context.inbox.has_changed(attempt.claim):
+            attempt.changed, attempt.code = True, ExitCode.DONE_WITH_ERRORS
+            attempt.problem = "It was still arriving while it was worked on, and is taken up again next time."
+    except FolderError as error:  # not the roster's fault
+        attempt.code, attempt.problem, attempt.run_id = ExitCode.BROKEN, str(error), error.run_id
+    except BatchlinksError as error:
+        attempt.code, attempt.problem, attempt.run_id = error.exit_code, str(error), error.run_id
+        attempt.limit = error.limit if isinstance(error, LimitExceeded) else None
+        if attempt.code is ExitCode.UNUSABLE:
+            _recheck_configuration(context, attempt.claim)
+            if _is_of_this_computer(error):
+                attempt.code = ExitCode.BROKEN
+    except KeyboardInterrupt:
+        attempt.code, attempt.problem = ExitCode.INTERRUPTED, "Interrupted. No link was asked for."
+        night.stopped_by = attempt.code
+    except Exception as error:
+        attempt.code, attempt.problem = ExitCode.BROKEN, defect(error)
+
+
+def _is_of_this_computer(error: BatchlinksError) -> bool:
+    """Whether something failed under a setting (a full disk, a file or folder that cannot be used), and not the roster.
+
+    Such an error was raised from the system's own; what is wrong with a roster and its table is not.
+    """
+    return isinstance(error, SettingsError) and error.__cause__ is not None
 
 
 def _recheck_configuration(context: NightlyContext, claim: Claim) -> None:
@@ -92,14 +136,19 @@ def _describe_rename(published: PublishedFiles) -> str | None:
     return f"The results are {name} and so on, since {published.obstacle}."
 
 
-def _begin(night: Night, context: NightlyContext, claim: Claim, *, repeated: bool) -> Claim:
-    """Note that an attempt begins. One that was killed is repeated where it was, so that its files are replaced."""
+def _begin(night: Night, context: NightlyContext, claim: Claim) -> Claim:
+    """Note that an attempt begins. All attempts at a roster have one date and one name, so that their files are replaced."""
     claim = context.inbox.seen_now(claim)
-    if claim.day != night.day and not repeated:
+    if not claim.day or _is_about_to_be_cleared(claim.day, night.day, context.settings.keep_days):
         claim = replace(claim, day=night.day, results=_find_free_name(context, claim, night.day))
     claim = replace(claim, under_way=True)
     context.inbox.note(claim)
     return claim
+
+
+def _is_about_to_be_cleared(day: str, today: str, keep_days: int) -> bool:
+    """Whether results in that day's folder would soon be deleted, since their roster has waited for so long."""
+    return date.fromisoformat(today) - date.fromisoformat(day) > timedelta(days=keep_days / 2)
 
 
 def _find_free_name(context: NightlyContext, claim: Claim, day: str) -> str:
@@ -109,7 +158,9 @@ def _find_free_name(context: NightlyContext, claim: Claim, day: str) -> str:
     folder = context.outbox.folder(day)
     there = [*(entry.name for entry in folder.entries()), *folder.folders()]
     return next(
-        name for name in numbered(claim.name) if not any(other.startswith(f"{PurePath(name).stem}.") for other in there)
+        name
+        for name in numbered(claim.name)
+        if not any(other.startswith(f"{split_endings(name)[0]}.") for other in there)
     )
 
 
@@ -120,7 +171,7 @@ def _run_roster(context: NightlyContext, claim: Claim, table: RosterTable) -> Re
             for path in published.paths.values():
                 _upload(path, context.outbox.folder(claim.day), mode)
 
-    hooks = replace(context.hooks, confirm=lambda preview: _check_limits(preview, table), on_published=deliver)
+    hooks = replace(_hooks_with_limits(context, claim, table), on_published=deliver)
     outbox = context.outbox
     elsewhere = None if outbox.local is not None else outbox.folder(claim.day).address
     run_context = replace(context.run_context, owner=_owner_of(context, claim, table).roster, delivered_to=elsewhere)
@@ -130,9 +181,16 @@ def _run_roster(context: NightlyContext, claim: Claim, table: RosterTable) -> Re
 
 def _source_of(context: NightlyContext, claim: Claim) -> Path | RosterBytes:
     working = context.inbox.working
+    if is_archive(claim.name):
+        return unpack(claim.results, _read_claimed(context, claim))
     if working.local is not None and claim.results == claim.name:
         return working.local / claim.name
-    return RosterBytes(claim.results, working.read(claim.name))
+    return RosterBytes(claim.results, _read_claimed(context, claim))
+
+
+def _read_claimed(context: NightlyContext, claim: Claim) -> bytes:
+    """A roster's bytes; of one that is larger than any may be, only so many that this is noticed."""
+    return context.inbox.working.read(claim.name, at_most=MAX_FILE_BYTES + 1)
 
 
 def _results_folder(context: NightlyContext, claim: Claim) -> Path:
@@ -147,24 +205,32 @@ def _owner_of(context: NightlyContext, claim: Claim, table: RosterTable) -> Owne
 
 def _read_finished_summary(context: NightlyContext, claim: Claim, table: RosterTable) -> Summary | None:
     """How the attempt ended that a night began and did not put away; None where it did not come to its end."""
-    stem = PurePath(claim.results).stem
+    stem = split_endings(claim.results)[0]
     content = finished_summary(_results_folder(context, claim), stem, _owner_of(context, claim, table))
     return None if content is None else Summary.from_json(content)
 
 
-def _check_limits(preview: Preview, table: RosterTable) -> bool:
-    """What a table says must hold before anything is sent. Raises RosterError."""
-    if table.max_error_share is not None and preview.to_do.fix > table.max_error_share * preview.rows:
-        raise RosterError(
-            f"{preview.to_do.fix:,} of {preview.rows:,} rows would have to be fixed, more than max_error_share allows "
-            f"({table.max_error_share:.0%}). Nothing was sent. Look at the list with `batchlinks check`."
+def _hooks_with_limits(context: NightlyContext, claim: Claim, table: RosterTable) -> RunHooks:
+    """They stop a run that is beyond a limit of its table, unless somebody has let the roster through."""
+    if claim.accepted:
+        return context.hooks
+    before = context.history.rows_before(table.name, claim.original)
+
+    def check_preview(preview: Preview) -> bool:
+        check_work(
+            table,
+            rows=preview.rows,
+            to_fix=preview.to_do.fix,
+            to_send=preview.to_send,
+            is_first=table.name not in context.history.succeeded,
+            name=claim.original,
         )
-    if table.max_new is not None and preview.to_send > table.max_new:
-        raise RosterError(
-            f"{preview.to_send:,} links would have to be asked for, more than max_new allows ({table.max_new:,}). Nothing was "
-            "sent. Is it the right list and the right project?"
-        )
-    return True
+        return True
+
+    def check_table(read: Table) -> None:
+        check_rows(read, table, before)
+
+    return replace(context.hooks, confirm=check_preview, on_table=check_table)
 
 
 def _upload(path: Path, to: Folder, mode: int) -> None:
@@ -180,18 +246,34 @@ def _upload(path: Path, to: Folder, mode: int) -> None:
         folder.remove(stale)
 
 
-def _put_away(context: NightlyContext, claim: Claim, code: ExitCode) -> None:
-    if code in _RETRIED_NEXT_NIGHT:
+def _put_away(context: NightlyContext, attempt: _Attempt) -> str | None:
+    """Where the roster lies then; None where it stays in `working`."""
+    claim = attempt.claim
+    if attempt.code in _RETRIED_NEXT_NIGHT:
         context.inbox.note(replace(claim, under_way=False))
-        return
-    context.inbox.put_away(claim, FAILED if code is ExitCode.UNUSABLE else DONE)
+        return None
+    failed = attempt.code is ExitCode.UNUSABLE
+    reason = _reason_text(attempt) if failed else None
+    put_into = context.inbox.put_away(claim, FAILED if failed else DONE, reason)
     shutil.rmtree(context.staging / claim.id, ignore_errors=True)
+    return put_into
+
+
+def _reason_text(attempt: _Attempt) -> str:
+    """What stands beside a roster that failed."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        f"{attempt.problem}\n\nRun {attempt.run_id or 'none'}, {now}, exit code {int(attempt.code)}.\n"
+        "Fix the list and put it into the inbox again. If it is right as it is, let it through once with "
+        f"`batchlinks nightly --accept '{attempt.claim.original}'`.\n"
+    )
 
 
 def log_outcome(outcome: RosterOutcome) -> None:
+    """Say what became of a roster."""
     say = logger().info if outcome.problem is None else logger().error
     say(
-        f"{outcome.name}: {outcome.problem or outcome.in_words}{f'. {outcome.renamed}' if outcome.renamed else ''}",
+        f"{outcome.name}: {outcome.problem or in_words(outcome.record())}{f'. {outcome.renamed}' if outcome.renamed else ''}",
         table=outcome.table,
         roster=outcome.name,
         run_id=outcome.run_id,

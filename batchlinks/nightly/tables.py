@@ -1,15 +1,19 @@
 """The `[[roster]]` tables of `batchlinks.toml`: which file gets which settings, and what is expected of it."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import time
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
-from batchlinks.config.settings import ROSTER_KEYS, Config, RunSettings, validate
+from batchlinks.config.settings import ROSTER_KEYS, Config, RunSettings, check_text, validate
 from batchlinks.errors import SettingsError
+from batchlinks.nightly.due import DueTime, read_due_time
+
+_LONGEST_NAME = 100
+_LONGEST_FILE_NAME = 255
+_MOST_PATTERNS = 100
+_HIGHEST_COUNT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,20 @@ class RosterTable:
     max_new: int | None = None
     """How many links may be asked for."""
 
-    expect_by: time | None = None
-    """When, each day by the local clock, a roster must have come."""
+    min_rows: int | None = None
+    """How many rows a list must have."""
+
+    max_drop: float | None = None
+    """By which share, from 0 to 1, a list may be shorter than the last one of the same name, digits aside."""
+
+    trailer: Literal["count"] | None = None
+    """`count`: the last row says how many rows there are, and a list in which it does not is not whole."""
+
+    expect_by: DueTime | None = None
+    """By when a roster must have come."""
+
+    same_list_is_fine: bool = False
+    """Whether the same list again counts as one that has come."""
 
     def matches(self, file_name: str) -> bool:
         return any(fnmatchcase(file_name.lower(), pattern.lower()) for pattern in self.patterns)
@@ -69,13 +85,11 @@ def _read_table(
     number: int, table: Mapping[str, Any], config: Config, settings_of: SettingsOf, ready: str | None
 ) -> RosterTable:
     where = f"{config.name}, [[roster]] table {number}"
-    match = table.get("match")
-    patterns = [match] if isinstance(match, str) else match
-    if not isinstance(patterns, list) or not patterns or not all(isinstance(each, str) and each for each in patterns):
-        raise SettingsError(f'{where}: match says which files it is for, as in match = "clinic_*.csv".')
+    patterns = _patterns(table.get("match"), where)
     name = table.get("name", patterns[0])
     if not isinstance(name, str) or not name.strip():
         raise SettingsError(f"{where}: name is a text.")
+    check_text(f"{where}: name", name, _LONGEST_NAME if "name" in table else _LONGEST_FILE_NAME)
     settings = settings_of({key: value for key, value in table.items() if key not in ROSTER_KEYS})
     try:
         settings = validate(settings)
@@ -87,40 +101,63 @@ def _read_table(
         )
     return RosterTable(
         name=name.strip(),
-        patterns=tuple(patterns),
+        patterns=patterns,
         settings=settings,
         ready=_marker(table.get("ready", ready), f"{where}: ready"),
-        max_error_share=_number(table, "max_error_share", where, float, at_most=1.0),
-        max_new=_number(table, "max_new", where, int),
-        expect_by=_time(table.get("expect_by"), where),
+        max_error_share=_share(table, "max_error_share", where),
+        max_new=_count(table, "max_new", where),
+        min_rows=_count(table, "min_rows", where),
+        max_drop=_share(table, "max_drop", where),
+        trailer=_one_word(table, "trailer", "count", where),
+        expect_by=read_due_time(table.get("expect_by"), where),
+        same_list_is_fine=_one_word(table, "same_list", "fine", where) is not None,
     )
 
 
-def _number(table: Mapping[str, Any], key: str, where: str, kind: type, *, at_most: float | None = None) -> Any:
+def _patterns(match: object, where: str) -> tuple[str, ...]:
+    patterns = [match] if isinstance(match, str) else match
+    if not isinstance(patterns, list) or not patterns or not all(isinstance(each, str) and each for each in patterns):
+        raise SettingsError(f'{where}: match says which files it is for, as in match = "clinic_*.csv".')
+    if len(patterns) > _MOST_PATTERNS:
+        raise SettingsError(
+            f"{where}: match takes at most {_MOST_PATTERNS} patterns. Right now it has {len(patterns):,}."
+        )
+    for pattern in patterns:
+        check_text(f"{where}: match", pattern, _LONGEST_FILE_NAME)
+    return tuple(patterns)
+
+
+def _count(table: Mapping[str, Any], key: str, where: str) -> int | None:
     value = table.get(key)
     if value is None:
         return None
-    fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool) and value >= 0
-    if not fits or (at_most is not None and value > at_most):
-        sort = "a whole number" if kind is int else f"a number from 0 to {at_most:g}"
-        raise SettingsError(f"{where}: {key} is {sort}.")
-    return kind(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _HIGHEST_COUNT:
+        raise SettingsError(f"{where}: {key} is a whole number from 0 to {_HIGHEST_COUNT:,}.")
+    return value
 
 
-def _time(value: object, where: str) -> time | None:
-    if value is None or isinstance(value, time):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"\d{1,2}:\d{2}", value.strip()):
-        try:
-            return time.fromisoformat(value.strip().zfill(5))
-        except ValueError:
-            pass
-    raise SettingsError(f'{where}: expect_by is a time of day, such as "05:00".')
+def _share(table: Mapping[str, Any], key: str, where: str) -> float | None:
+    value = table.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise SettingsError(f"{where}: {key} is a number from 0 to 1.")
+    return float(value)
+
+
+def _one_word(table: Mapping[str, Any], key: str, word: str, where: str) -> Any:
+    """A key that says one thing, or is left out."""
+    value = table.get(key)
+    if value is not None and value != word:
+        raise SettingsError(f'{where}: {key} can only be "{word}", or be left out.')
+    return value
 
 
 def _marker(value: object, where: str) -> str | None:
     if value is None:
         return None
+    if isinstance(value, str):
+        check_text(where, value, _LONGEST_FILE_NAME)
     if isinstance(value, str) and ("{name}" in value or "{stem}" in value) and not set("/\\") & set(value):
         with suppress(KeyError, IndexError, ValueError):
             if value.format(name="a.csv", stem="a") not in ("a.csv", "a"):  # a list cannot be its own marker
