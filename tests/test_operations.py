@@ -93,7 +93,17 @@ def test_every_log_field_is_documented(
 
     used = {field for line in ended.err.splitlines() for field in json.loads(line)}
     documented = {field for row in table(PAGE, "field") for field in re.findall(r"[a-z_0-9]+", row[0])}
-    of_the_summary = {"version", "project_id", "id_column", "started_at", "finished_at", "written", "outputs"}
+    of_the_summary = {
+        "version",
+        "project_id",
+        "id_column",
+        "started_at",
+        "finished_at",
+        "written",
+        "outputs",
+        "api",
+        "ledger_id",
+    }
     assert healthex.link_calls == 1
     assert used - of_the_summary <= documented
     assert documented <= used | {"code"} | of_the_summary
