@@ -17,6 +17,7 @@ from docx.text.paragraph import Paragraph
 from PIL import Image
 from test_results import csv_roster
 
+from batchlinks.ledger import Records
 from batchlinks.outreach import letter_merge
 from batchlinks.outreach.word_template import word_template
 from batchlinks.simulator import RunningSimulator
@@ -54,7 +55,7 @@ def links_drawn(document: Path) -> list[str]:
 
 
 def test_each_letter_has_the_name_address_link_and_code_of_its_patient(
-    command: Command, healthex: RunningSimulator, templates: Path, tmp_path: Path
+    command: Command, healthex: RunningSimulator, templates: Path, tmp_path: Path, private_home: Path
 ) -> None:
     roster = csv_roster(tmp_path, LIST)
 
@@ -82,6 +83,10 @@ def test_each_letter_has_the_name_address_link_and_code_of_its_patient(
     ]
     assert not any("Max" in line for line in text)
     packages.assert_parts_fit(english)
+    with Records(private_home / "data" / "ledger.sqlite3") as records:
+        (project,) = records.projects()
+        noted = {(row.file.name, row.file.purpose, row.row) for row in records.rows_in_files(project, {"00418"})}
+    assert noted == {("patients.links.xlsx", "links", 3), ("patients.letters/letters.es.docx", "letters", 3)}
     assert command("run", roster, "--letters", templates / "letter.docx").code == 0
     assert len(links_drawn(tmp_path / "patients.letters.docx")) == 3  # the folder is gone: these are its patients' now
     assert not (tmp_path / "patients.letters").exists()

@@ -77,7 +77,6 @@ def test_messages_numbers_and_who_gets_none(command: Command, healthex: RunningS
         (["--phone-column", "Fax"], "", "names no column of the list"),
         (["--phone-column", "Mobile", "--phone-region", "XX"], "", "takes a country by its two letters"),
         (["--only-where", "OK to text"], "", "takes a column and a value"),
-        (["--only-where", "OK to text=maybe"], "", "fits no row of the list"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_sent(
@@ -146,3 +145,49 @@ def test_the_drafts_of_texts_name_nobody_and_keep_to_the_alphabet_of_texts(comma
         assert draft.fields == ("link",)
         assert segments(draft.filled({"link": "x" * 151})) <= 3
         assert "STOP" in draft.text
+
+
+def test_who_said_stop_is_withdrawn_by_number(command: Command, healthex: RunningSimulator, tmp_path: Path) -> None:
+    roster = csv_roster(tmp_path, LIST)
+    command("run", roster)
+    stop = 'Sent from,Replied,Text\n+16172530000,+16172531000,STOP\n+16172530000,(617) 253 1004,"Stop, please"\n'
+    (tmp_path / "stop.csv").write_text(stop, encoding="utf-8")
+
+    ended = command("ledger", "withdraw", "--phones", tmp_path / "stop.csv", "--list", roster)
+
+    assert ended.code == 0, ended.err
+    assert ended.out == (
+        "Withdrawn in every project: 3 patients. 1 of 3 numbers in the file belong to nobody on the list. A link that was sent "
+        f"still works: only HealthEx may be able to turn it off. Files that still hold these patients: "
+        f"{tmp_path / 'patients.links.xlsx'}. Run their lists again, or delete them.\n"
+    )
+    before = len(healthex.links)
+    again = command("run", roster)
+    assert again.code == 3
+    assert set(results.codes(tmp_path / "patients.errors.xlsx").values()) == {"withdrawn"}
+    assert sorted(results.codes(tmp_path / "patients.errors.xlsx")) == [2, 6, 7]
+    assert len(healthex.links) == before
+
+
+@pytest.mark.parametrize(
+    ("stop", "roster", "said"),
+    [
+        ("Number\n12\n", LIST, "has no valid telephone number"),
+        ("Number\n617-253-9999\n", LIST, "None of these telephone numbers is on the list"),
+        (
+            "Number\n617-253-1000\n",
+            LIST.replace("00417", "N/A"),
+            "row 2: a patient with one of these numbers has no ID",
+        ),
+    ],
+)
+def test_a_stop_list_that_cannot_be_obeyed_withdraws_nobody(
+    command: Command, tmp_path: Path, private_home: Path, stop: str, roster: str, said: str
+) -> None:
+    (tmp_path / "stop.csv").write_text(stop, encoding="utf-8")
+
+    ended = command("ledger", "withdraw", "--phones", tmp_path / "stop.csv", "--list", csv_roster(tmp_path, roster))
+
+    assert ended.code == 2
+    assert said in ended.err
+    assert not list(private_home.rglob("do-not-contact.csv"))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from batchlinks.ledger import DoNotContact, Known, Project, Records, Withdrawal
     from batchlinks.ledger.do_not_contact import OptOut
     from batchlinks.pipeline.known_people import EarlierPerson
+    from batchlinks.pipeline.stop_list import PhoneMatches
 
 _NO_ARGUMENT = (
     "A patient ID is never part of a command, since every program on this computer can read it there and the shell keeps it. "
@@ -50,6 +51,29 @@ _DO_NOT_CONTACT = cloup.option(
     metavar="PATH",
     help="List of people who are left alone; else the one in the data folder.",
 )
+_PHONES = [
+    cloup.option(
+        "--phones",
+        type=AnyPath(path_type=Path),
+        metavar="FILE",
+        help="Withdraw the patients of --list whose telephone number is in this file, as a texting service lists who said STOP.",
+    ),
+    cloup.option(
+        "--list",
+        "roster",
+        type=AnyPath(path_type=Path),
+        metavar="ROSTER",
+        help="The patient list that tells whose they are.",
+    ),
+    cloup.option("--id-column", metavar="NAME", help="Header of the column with the patient ID in --list."),
+    cloup.option(
+        "--phone-region",
+        default="US",
+        show_default=True,
+        metavar="CC",
+        help="Country of numbers without a country code.",
+    ),
+]
 _REASON = cloup.option(
     "--reason",
     type=click.Choice(
@@ -201,12 +225,16 @@ def show(
 
 @cloup.command(epilog=_EXIT_CODES)
 @_NO_IDS_HERE
-@_options(_IDS, _REASON, *_ONE_PROJECT, _DO_NOT_CONTACT)
+@_options(_IDS, *_PHONES, _REASON, *_ONE_PROJECT, _DO_NOT_CONTACT)
 @cloup.pass_context
 def withdraw(
     context: click.Context,
     /,
     ids: Path | None,
+    phones: Path | None,
+    roster: Path | None,
+    id_column: str | None,
+    phone_region: str,
     reason: str,
     only_id: str | None,
     only_named: str | None,
@@ -225,11 +253,17 @@ def withdraw(
     from batchlinks.ledger import Records
     from batchlinks.pipeline.audit import user_name
 
-    wanted = _wanted(ids, otherwise="so somebody who is to be left alone might not be; nobody was withdrawn")
+    matches = None
+    if phones is not None or roster is not None:
+        matches = _with_phones(ids, phones, roster, id_column, phone_region)
+        wanted = matches.wanted
+    else:
+        wanted = _wanted(ids, otherwise="so somebody who is to be left alone might not be; nobody was withdrawn")
     opted_out = _opted_out(do_not_contact)
     everywhere = not (only_id or only_named)
     new = opted_out.add(wanted, by=user_name(), reason=reason) if everywhere else 0
     unknown, place = len(wanted), _place(context, ledger)
+    still_in: list[str] = []
     if not everywhere or place.exists():
         _refuse_lost(place)
         with Records(place, make=True) as records:
@@ -237,13 +271,24 @@ def withdraw(
             if not everywhere:
                 new = records.withdraw(project, wanted)
             unknown -= len(_by_id(records.links(project, wanted)))
+            still_in = _files_with(records, project, wanted)
     where = _project_word(only_id, only_named)
     _note(context, "withdraw", ledger, where, count=new)
     said = [f"Withdrawn in {where}: {counted(new, 'patient')}."]
+    if matches is not None:
+        said.append(
+            f"{matches.unmatched:,} of {counted(matches.numbers, 'number')} in the file belong to nobody on the list."
+        )
     if new < len(wanted):
         said.append(f"{counted(len(wanted) - new, 'patient')} had been withdrawn before.")
     if unknown:
         said.append(f"{counted(unknown, 'of these IDs has', 'of these IDs have')} no link so far, and will get none.")
+    if unknown < len(wanted):
+        said.append("A link that was sent still works: only HealthEx may be able to turn it off.")
+    if still_in:
+        said.append(
+            f"Files that still hold these patients: {', '.join(still_in)}. Run their lists again, or delete them."
+        )
     _tell(" ".join(said), quiet=quiet)
     return ExitCode.DONE
 
@@ -533,6 +578,31 @@ for _command in (show, withdraw, restore, confirm, accept_unnamed, forget, expor
 
 
 # --- what they are told ---------------------------------------------------------------------------------------
+
+
+def _with_phones(
+    ids: Path | None, phones: Path | None, roster: Path | None, id_column: str | None, region: str
+) -> "PhoneMatches":
+    """The patients with these telephone numbers. Raises SettingsError or RosterError."""
+    from batchlinks.pipeline.stop_list import match_phones
+
+    if phones is None or roster is None or ids is not None:
+        raise SettingsError("--phones FILE and --list ROSTER go together, and without --ids.")
+    matches = match_phones(phones, roster, id_column=id_column, region=region)
+    if not matches.wanted:
+        raise SettingsError("None of these telephone numbers is on the list, so nobody was withdrawn.")
+    return matches
+
+
+def _files_with(records: "Records", project: "Project | None", external_ids: Mapping[str, int]) -> list[str]:
+    """The files that hold one of these patients, as far as they are still where they were written."""
+    found = {
+        Path(row.file.folder) / row.file.name
+        for each in ([project] if project is not None else records.projects())
+        for row in records.rows_in_files(each, external_ids)
+        if row.file.replaced_at is None
+    }
+    return [str(path) for path in sorted(found) if path.exists()]
 
 
 def _wanted(ids: Path | None, *, otherwise: str) -> Mapping[str, int]:

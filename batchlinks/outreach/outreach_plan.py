@@ -31,8 +31,8 @@ from batchlinks.outreach.letter_fields import (
 from batchlinks.outreach.minors import Ages, find_minors
 from batchlinks.outreach.text_message import MessageText, read_message, segments
 from batchlinks.plural import counted
-from batchlinks.results.publish.result_files import Document
-from batchlinks.results.sheets import find_column
+from batchlinks.results.publish.result_files import LettersFile
+from batchlinks.results.sheets import MESSAGE_COLUMN, PHONE_COLUMN, find_column
 from batchlinks.results.split import split
 from batchlinks.results.xlsx.sheet import Sheet
 from batchlinks.row_codes import WarningCode
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 INCLUDE_MINORS = "include"
-MESSAGE_COLUMN, PHONE_COLUMN = "message", "phone_e164"
 
 _ROWS_NAMED = 20
 _LEAST_TOP_MM = 95.0
@@ -181,31 +180,22 @@ class OutreachPlan:
 
     def letter_files(
         self, screened: Screened, rows: Mask, links: Sequence[str], split_values: pa.Array | None
-    ) -> dict[str, Document]:
-        """The files of the letters, by what their names end in (`letters.docx`, `letters/North.docx`), and what writes each.
+    ) -> dict[str, LettersFile]:
+        """The files of the letters, by what their names end in: `letters.docx`, `letters/North.docx`.
 
         `rows`: those of the links workbook; `links` and `split_values` have one for each. A patient gets one letter.
         """
-        from batchlinks.outreach.letter_merge import (
-            LETTERS_IN_A_FILE,
-            Letter,
-            count_letters,
-            estimate_of,
-            write_letters,
-        )
+        from batchlinks.outreach.letter_merge import LETTERS_IN_A_FILE, count_letters, estimate_of, write_letters
 
         wanted = (screened.sendable & ~self.held_back(screened))[rows]
         positions = np.flatnonzero(rows)
         letters = self._letters(screened, rows, links)
-        named: dict[str, Document] = {}
         estimates = {language: estimate_of(form.template) for language, form in self.letters.items()}
         stacks = []
         for name, members in _stacks(len(letters), split_values):
             for language in self.letters:
-                chosen: list[Letter] = [
-                    letters[at]
-                    for at in members
-                    if wanted[at] and self._language(int(positions[at]), self.letters) is language
+                chosen = [
+                    at for at in members if wanted[at] and self._language(int(positions[at]), self.letters) is language
                 ]
                 pieces = [
                     chosen[start : start + LETTERS_IN_A_FILE] for start in range(0, len(chosen), LETTERS_IN_A_FILE)
@@ -213,15 +203,18 @@ class OutreachPlan:
                 stacks += [(name, language, number, len(pieces), piece) for number, piece in enumerate(pieces, start=1)]
         alone = len(stacks) == 1 and split_values is None and stacks[0][1] is Language.ENGLISH
         counts = []
+        named: dict[str, LettersFile] = {}
         for name, language, number, of, piece in stacks:
-            count = count_letters(piece, estimates[language])
+            own = [letters[at] for at in piece]
+            count = count_letters(own, estimates[language])
             counts.append(count)
             ending = f"{'' if language is Language.ENGLISH else f'.{language}'}{f' {number}' if of > 1 else ''}"
             suffix = "letters.docx" if alone else f"letters/{_free(f'{name}{ending}', named)}.docx"
             part = f"Part {number} of {of}" if of > 1 else ""
-            named[suffix] = partial(
-                write_letters, template=self.letters[language].template, letters=piece, count=count, part=part
+            write = partial(
+                write_letters, template=self.letters[language].template, letters=own, count=count, part=part
             )
+            named[suffix] = LettersFile(write, np.array(piece, dtype=np.int64))
         self._tell(
             sum(count.letters for count in counts),
             {
@@ -348,8 +341,8 @@ def _handed_out(table: Table, conditions: Sequence[str]) -> Mask:
         cells = table.column(_needed_column(table, "only_where", name)).dictionary_encode()
         fits = np.array([text.strip().casefold() == wanted for text in cells.dictionary.to_pylist()], dtype=bool)
         if not fits.any():
-            raise SettingsError(
-                Setting("only_where"), " fits no row of the list: no cell of that column has that value. Check both."
+            logger().warning(
+                "No cell of the column to go by has the value that is wanted, so nobody is handed out. Check both."
             )
         rows &= fits[cells.indices.to_numpy(zero_copy_only=False)]
     return rows

@@ -21,7 +21,7 @@ from batchlinks.outreach.outreach_plan import OutreachPlan, plan_outreach
 from batchlinks.pipeline.intake import Roster
 from batchlinks.pipeline.missing_links import RequestResult
 from batchlinks.results.assignment import assign
-from batchlinks.results.publish.result_files import Document
+from batchlinks.results.publish.result_files import LettersFile
 from batchlinks.results.sheets import (
     OutputColumns,
     RefusedRow,
@@ -79,8 +79,8 @@ class Delivery:
     split_values: pa.Array | None = field(default=None, repr=False)
     """One for each of its rows, where each value gets a workbook of its own."""
 
-    letters: Mapping[str, Document] = field(default_factory=dict, repr=False)
-    """The files of the letters, by the end of their names, and what writes each."""
+    letters: Mapping[str, LettersFile] = field(default_factory=dict, repr=False)
+    """The files of the letters, by the end of their names."""
 
 
 def plan_output(roster: Roster, settings: RunSettings, link_host: str) -> OutputColumns:

@@ -66,14 +66,14 @@ def patient_files(
             ids, rows = ids.take(pa.array(file.positions)), rows[file.positions]
         noted.append(
             PatientFile(
-                purpose,
+                FilePurpose.LETTERS if file.is_letters else purpose,
                 file.name,
                 file.sha256,
                 ids,
                 rows.tolist(),
                 split_by=delivery.split_by,
                 value=file.value,
-                hands_out=not delivery.is_limited,
+                hands_out=not delivery.is_limited and not file.is_letters,
             )
         )
     return noted

@@ -33,6 +33,7 @@ from batchlinks.table import CellKind, EarlierVerdict, ListProfile, Table
 
 LINKS_SHEET, ERRORS_SHEET, DUPLICATES_SHEET = "Links", "Errors", "Duplicates"
 OTHER_LINK_COLUMN = "healthex_link"
+MESSAGE_COLUMN, PHONE_COLUMN = "message", "phone_e164"
 QR_COLUMN = "qr_code"
 """Holds the picture, and the name of its file."""
 
@@ -107,6 +108,8 @@ def _columns_of_last_time(
     if not links:
         return frozenset()
     added = [QR_COLUMN] if settings.qr else []
+    added += [MESSAGE_COLUMN] if settings.message is not None else []
+    added += [PHONE_COLUMN] if settings.phone_column is not None else []
     added += _DATE_COLUMNS if settings.link_dates else []
     beside = {position for position, header in enumerate(table.headers) if header in added}
     return frozenset(links | (beside - set(column.parts)))

@@ -39,10 +39,10 @@ FOLDERS: Mapping[SummaryKind, tuple[str, ...]] = {"summary": ("links", "qr", "le
 """Of the folders."""
 
 
-LINKS_ENTRIES = frozenset({"links.xlsx", "links.csv", "links", "files.csv", "qr"})
+LINKS_ENTRIES = frozenset({"links.xlsx", "links.csv", "links", "files.csv", "qr", "letters.docx", "letters"})
 """Of a run: the links workbook, the folder of those of a list that was split, and what goes with them."""
 
-_WITH_LINKS = frozenset({"links.xlsx", "links.csv", "links"})
+_WITH_LINKS = frozenset({"links.xlsx", "links.csv", "links", "letters.docx", "letters"})
 
 _OS_METADATA_FILES = frozenset({".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini", ".directory"})
 """What file managers leave in a folder that somebody only looked at."""

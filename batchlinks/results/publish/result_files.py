@@ -37,8 +37,17 @@ _REPORT_ROLES = ("errors", "duplicates", "corrections")
 """The sheets of the error report, in their order."""
 
 _ANNOTATED = "annotated.xlsx"
-Document = Callable[[BinaryIO], object]
-"""Writes itself into a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class LettersFile:
+    """A document with letters, and which rows of the links sheet have one in it."""
+
+    write: Callable[[BinaryIO], object]
+    """Writes it into a file."""
+
+    positions: npt.NDArray[np.int64] = field(repr=False)
+
 
 _LIST = "files.csv"
 _LIST_HEADERS = ("file", "value", "rows")
@@ -58,6 +67,9 @@ class LinksFile:
 
     value: str = ""
     """Of the column that the list was split by."""
+
+    is_letters: bool = False
+    """Whether it is a document with letters, and no workbook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +176,7 @@ class ResultFiles:
         summary: Summary,
         sheets: Mapping[str, Sheet],
         split_values: pa.Array | None = None,
-        letters: Mapping[str, Document] = MappingProxyType({}),
+        letters: Mapping[str, LettersFile] = MappingProxyType({}),
         *,
         annotated: AnnotatedWorkbook | None = None,
         last_look: Callable[[], object] = lambda: None,
@@ -175,13 +187,14 @@ class ResultFiles:
 
         `sheets`: `links` (not for a check, nor where nobody is new), `errors`, `duplicates`, and `corrections` where there
         are any. `split_values`: one for each row of `links`, where each value is to have a workbook of its own. `letters`: by the
-        end of its name, such as `letters.docx` or `letters/North.docx`, what writes each document. What is too long for a
+        end of its name, such as `letters.docx` or `letters/North.docx`, each document. What is too long for a
         workbook goes to CSV, and the log says so.
         `last_look` is called when all is written and nothing is in its place yet, and may raise; `lost`, `on_placing`: see
         `Publisher.publish`.
         Raises BatchlinksError when that fails.
         """
         written = {}
+        self._with_links = []
         if "links" in sheets:
             links = sheets["links"]
             if links.pictures is not None and len(links) >= _MANY_PICTURES:
@@ -255,16 +268,17 @@ class ResultFiles:
             else:
                 write_protected(file, annotated.save, self._password)
 
-    def _write_letters(self, letters: Mapping[str, Document]) -> dict[str, str]:
+    def _write_letters(self, letters: Mapping[str, LettersFile]) -> dict[str, str]:
         """Encrypted as the workbooks are, where these are."""
         if any(suffix.startswith(f"{_LETTERS_FOLDER}/") for suffix in letters):
             self._release.folder(_LETTERS_FOLDER)
-        for suffix, write in letters.items():
+        for suffix, letters_file in letters.items():
             with self._release.open(suffix) as file:
                 if self._password is None:
-                    write(file)
+                    letters_file.write(file)
                 else:
-                    write_protected(file, write, self._password)
+                    write_protected(file, letters_file.write, self._password)
+            self._with_links.append(LinksFile(suffix, "", letters_file.positions, is_letters=True))
         return {"letters": PurePosixPath(next(iter(letters))).parts[0]} if letters else {}
 
     def _write_errors(self, sheets: Sequence[Sheet]) -> dict[str, str]:
