@@ -25,7 +25,7 @@ from batchlinks.columns.sensitive import social_security_columns
 from batchlinks.errors import SettingsError
 from batchlinks.table import Table
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "data"
 Layout = dict[str, Any]
 
 
