@@ -1,4 +1,4 @@
-"""`batchlinks ledger` and what it does: show, withdraw, restore, confirm, accept-unnamed, forget, export, backup."""
+"""`batchlinks ledger` and what it does: show, withdraw, restore, confirm, incident, accept-unnamed, forget, export, backup."""
 
 import csv
 import os
@@ -98,6 +98,12 @@ _IDS = cloup.option(
     type=AnyPath(path_type=Path, allow_dash=True),
     metavar="FILE",
     help="List with the patient IDs; else from standard input, or asked for.",
+)
+_RUN = cloup.option(
+    "--run",
+    "run_id",
+    metavar="RUN",
+    help="Everybody whom this run handed out first, instead of a list of IDs. Its ID stands in its summary.",
 )
 _YES = cloup.option("--yes", is_flag=True, help="Do not ask before forgetting or confirming.")
 
@@ -225,12 +231,13 @@ def show(
 
 @cloup.command(epilog=_EXIT_CODES)
 @_NO_IDS_HERE
-@_options(_IDS, *_PHONES, _REASON, *_ONE_PROJECT, _DO_NOT_CONTACT)
+@_options(_IDS, _RUN, *_PHONES, _REASON, *_ONE_PROJECT, _DO_NOT_CONTACT)
 @cloup.pass_context
 def withdraw(
     context: click.Context,
     /,
     ids: Path | None,
+    run_id: str | None,
     phones: Path | None,
     roster: Path | None,
     id_column: str | None,
@@ -248,11 +255,15 @@ def withdraw(
 
     Without a project they go onto the list of people not to contact, do-not-contact.csv, which holds in every project, also
     those to come, and with every ledger. It holds for IDs too that differ only in capital letters, zeros or separators.
+    With --run, everybody whom a run handed out first is withdrawn in its project.
     """
     _speak(log_format, quiet=quiet, verbose=verbose)
     from batchlinks.ledger import Records
     from batchlinks.pipeline.audit import user_name
 
+    if run_id is not None:
+        _refuse_beside_run(ids or phones or roster, only_id, only_named)
+        return _withdraw_run(context, run_id, ledger, quiet=quiet)
     matches = None
     if phones is not None or roster is not None:
         matches = _with_phones(ids, phones, roster, id_column, phone_region)
@@ -295,12 +306,13 @@ def withdraw(
 
 @cloup.command(epilog=_EXIT_CODES)
 @_NO_IDS_HERE
-@_options(_IDS, *_ONE_PROJECT, _DO_NOT_CONTACT)
+@_options(_IDS, _RUN, *_ONE_PROJECT, _DO_NOT_CONTACT)
 @cloup.pass_context
 def restore(
     context: click.Context,
     /,
     ids: Path | None,
+    run_id: str | None,
     only_id: str | None,
     only_named: str | None,
     ledger: Path | None,
@@ -309,12 +321,18 @@ def restore(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Undo a withdrawal, in every project unless one is named."""
+    """Undo a withdrawal, in every project unless one is named.
+
+    With --run only what `withdraw --run` did: whoever was withdrawn for a reason of their own stays so.
+    """
     _speak(log_format, quiet=quiet, verbose=verbose)
     from batchlinks.ledger import Records
     from batchlinks.logs import logger
     from batchlinks.screening.result import in_words
 
+    if run_id is not None:
+        _refuse_beside_run(ids, only_id, only_named)
+        return _restore_run(context, run_id, ledger, do_not_contact, quiet=quiet)
     wanted = _wanted(ids, otherwise="so nobody was restored")
     opted_out = _opted_out(do_not_contact)
     everywhere = not (only_id or only_named)
@@ -573,8 +591,123 @@ def backup(
     return ExitCode.DONE
 
 
-for _command in (show, withdraw, restore, confirm, accept_unnamed, forget, export, backup):
+@cloup.command(epilog=_EXIT_CODES)
+@_NO_IDS_HERE
+@_options(
+    cloup.option(
+        "--others",
+        type=AnyPath(path_type=Path),
+        metavar="FILE",
+        help="New file for the IDs of everybody else in the same files.",
+    ),
+)
+@cloup.pass_context
+def incident(
+    context: click.Context,
+    /,
+    others: Path | None,
+    ledger: Path | None,
+    log_format: Any,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Say where a link went that reached the wrong person, and what to do.
+
+    Asks for the link, or for the ID of its patient (or reads it from standard input). It marks the link as exposed, so that
+    it is never handed out again.
+    """
+    _speak(log_format, quiet=quiet, verbose=verbose)
+    from batchlinks.cli.incident_words import lines_of
+    from batchlinks.config.paths import data_folder
+    from batchlinks.config.settings import deployment
+    from batchlinks.ledger import Records
+    from batchlinks.pipeline.incident import links_meant, report_incident
+
+    text = _one_text("Link, or patient ID")
+    with Records(_place(context, ledger)) as records:
+        meant = links_meant(records, text, deployment(os.environ).link_host)
+        if not meant:
+            raise SettingsError("The ledger knows no such link, and no link of such a patient. Nothing was changed.")
+        found = [report_incident(records, known, data_folder(os.environ)) for known in meant]
+    names = _names(context)
+    if others is not None:
+        listed = list(dict.fromkeys(one for each in found for one in each.others))
+        with _new_file(others) as stream:
+            writer = csv.writer(stream, lineterminator="\r\n")
+            writer.writerow(["external_id"])
+            writer.writerows([one] for one in listed)
+    for each in found:
+        for line in lines_of(each, _project(each.known.project, names), others):
+            print_output(line)
+    _note(context, "incident", ledger, "every project", count=len(found))
+    return ExitCode.DONE
+
+
+for _command in (show, withdraw, restore, confirm, incident, accept_unnamed, forget, export, backup):
     ledger.add_command(_command)
+
+
+# --- a whole run ----------------------------------------------------------------------------------------------
+
+
+def _refuse_beside_run(ids: Path | None, only_id: str | None, only_named: str | None) -> None:
+    if ids is not None or only_id or only_named:
+        raise SettingsError("--run says whom and in which project. Leave out --ids, --project-id and the like.")
+
+
+def _withdraw_run(context: click.Context, run_id: str, ledger: Path | None, *, quiet: bool) -> int:
+    from batchlinks.ledger import Records
+
+    with Records(_place(context, ledger)) as records:
+        run = records.run(run_id)
+        first = len(records.handed_out_by(run))
+        new = records.withdraw_run(run)
+    where = _project(run.project, _names(context))
+    _note(context, "withdraw", ledger, f"project {run.project.project_id}", count=new, of_run=run_id)
+    said = [
+        f"Withdrawn: {counted(new, 'patient')} whom run {run_id} handed out first, in {_lower(where)}.",
+        "Links that were sent already may go on working.",
+        f"To undo it: batchlinks ledger restore --run {run_id}",
+    ]
+    if new < first:
+        said.insert(1, f"{counted(first - new, 'patient')} had been withdrawn with it before.")
+    _tell(" ".join(said), quiet=quiet)
+    return ExitCode.DONE
+
+
+def _restore_run(
+    context: click.Context, run_id: str, ledger: Path | None, do_not_contact: Path | None, *, quiet: bool
+) -> int:
+    from batchlinks.ledger import Records
+
+    opted_out = _opted_out(do_not_contact)
+    with Records(_place(context, ledger)) as records:
+        run = records.run(run_id)
+        restored = records.restore_run(run)
+        held = {each.external_id for each in records.withdrawals(run.project, restored, alike=True)}
+    held |= {external_id for external_id in restored if opted_out.holds(external_id)}
+    _note(context, "restore", ledger, f"project {run.project.project_id}", count=len(restored), of_run=run_id)
+    said = [f"Restored, of those withdrawn with run {run_id}: {counted(len(restored), 'patient')}."]
+    if held:
+        said.append(f"{counted(len(held), 'of them stays', 'of them stay')} withdrawn for a reason of their own.")
+    _tell(" ".join(said), quiet=quiet)
+    return ExitCode.DONE
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _one_text(question: str) -> str:
+    """A line from standard input, or what a person types."""
+    if is_terminal(sys.stdin):
+        text = str(click.prompt(question, err=True, type=str))
+    else:
+        text = read_standard_input(100_000).decode("utf-8-sig", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) != 1:
+        raise SettingsError(f"Give one at a time: {_lower(question)}. Nothing was changed.")
+    return lines[0]
 
 
 # --- what they are told ---------------------------------------------------------------------------------------
@@ -779,6 +912,7 @@ def _held(
     for each in withdrawals:
         where = "in every project" if each.project is None else f"in {_project(each.project, names)}"
         under = "" if each.external_id == external_id else f", as {each.external_id}"
+        under += f", with all of run {each.run_id}" if each.run_id else ""
         said.append(f"{_when(each.withdrawn_at, None)}, {where}{under}")
     return "; ".join(said) or "no"
 

@@ -7,7 +7,7 @@ left alone, a file of its own. `database` opens the file, `schema` says what sta
 
 from batchlinks.ledger.database import LedgerError
 from batchlinks.ledger.do_not_contact import DoNotContact
-from batchlinks.ledger.maintenance import Known, Project, Records, Withdrawal
+from batchlinks.ledger.maintenance import Known, NotedRun, Project, Records, Withdrawal
 from batchlinks.ledger.patient_files import FilePurpose, NotedFile, PatientFile, PatientRow, Placement
 from batchlinks.ledger.project_links import Ledger
 
@@ -18,6 +18,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "NotedFile",
+    "NotedRun",
     "PatientFile",
     "PatientRow",
     "Placement",

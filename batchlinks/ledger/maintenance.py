@@ -12,11 +12,26 @@ from typing import Any, Self
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import damaged, explained, leave_no_trace, open_ledger
 from batchlinks.ledger.link_naming import note_acceptance
-from batchlinks.ledger.patient_files import NotedFile, PatientRow, forget_patients, noted_files, rows_of_patients
+from batchlinks.ledger.patient_files import (
+    NotedFile,
+    PatientRow,
+    forget_patients,
+    noted_files,
+    rows_of_file,
+    rows_of_patients,
+)
 from batchlinks.ledger.person_records import PersonRecords, forget_lists
 from batchlinks.ledger.project_links import project_number
+from batchlinks.ledger.run_undoing import (
+    expose_link,
+    restore_patients,
+    restore_patients_of_run,
+    run_withdrawals,
+    withdraw_patients_of_run,
+)
 from batchlinks.ledger.schema import check_value, days_ago, now
 from batchlinks.next_steps import Setting
+from batchlinks.patients.identifier import fold
 
 EVERY = 0
 """Stands for every project in a withdrawal, also those to come."""
@@ -67,6 +82,18 @@ class Withdrawal:
     external_id: str = field(repr=False)
     project: Project | None
     withdrawn_at: str
+    run_id: str | None = None
+    """Of the run whose patients were withdrawn together; None of one who was withdrawn for a reason of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotedRun:
+    """A run that the ledger knows. Times are ISO 8601, UTC."""
+
+    number: int
+    run_id: str
+    project: Project
+    started_at: str
 
 
 class Records:
@@ -148,7 +175,44 @@ class Records:
         rows = list(self._chosen(query, "external_id, project", project, external_ids, alike=alike))
         if any(value != check_value(*fields) for *fields, value in rows):
             raise SettingsError(*damaged(self._path))
-        return [Withdrawal(external_id, by_number[number], at) for external_id, number, at, _ in rows]
+        found = [Withdrawal(external_id, by_number[number], at) for external_id, number, at, _ in rows]
+        return found + self._withdrawn_with_a_run(project, external_ids, alike=alike)
+
+    def _withdrawn_with_a_run(
+        self, project: Project | None, external_ids: Collection[str] | None, *, alike: bool
+    ) -> list[Withdrawal]:
+        by_number = {each.number: each for each in self.projects()}
+        with explained(self._path), self._undamaged():
+            rows = run_withdrawals(self._connection, None if project is None else project.number)
+        as_written = fold if alike else str
+        wanted = None if external_ids is None else {as_written(one) for one in external_ids}
+        return [
+            Withdrawal(external_id, by_number[number], at, run_id)
+            for external_id, number, at, run_id in rows
+            if wanted is None or as_written(external_id) in wanted
+        ]
+
+    def run(self, run_id: str) -> NotedRun:
+        """Raises SettingsError where the ledger knows no such run."""
+        by_number = {each.number: each for each in self.projects()}
+        rows = self._rows("SELECT number, run_id, project, started_at FROM run WHERE run_id = ?", run_id)
+        if not rows:
+            raise SettingsError(
+                "The ledger knows no run of this ID. It stands in the summary of a run and in `batchlinks history`."
+            )
+        number, run_id, project, started_at = rows[0]
+        return NotedRun(number, run_id, by_number[project], started_at)
+
+    def owners_of(self, link: str) -> list[Known]:
+        """Whose link it is, as far as the ledger has it now. Reads every link: for one question at a time."""
+        rows = self._rows("SELECT project, external_id FROM link WHERE link = ?", link)
+        by_number = {each.number: each for each in self.projects()}
+        return [known for number, one in rows for known in self.links(by_number[number], [one]) if known.link == link]
+
+    def handed_out_by(self, run: NotedRun) -> list[str]:
+        """External IDs of patients whom this run handed out first."""
+        rows = self._rows("SELECT external_id FROM link WHERE handed_by = ? AND handed_out IS NOT NULL", run.number)
+        return [external_id for (external_id,) in rows]
 
     def alike(self, project: Project | None, external_ids: Collection[str]) -> list[str]:
         """IDs with a link that differ from these only in case or leading zeros."""
@@ -159,6 +223,11 @@ class Records:
         """Every row of these patients in every file that was noted, the oldest file first. Raises SettingsError for damage."""
         with explained(self._path), self._undamaged():
             return rows_of_patients(self._connection, project.number, external_ids)
+
+    def everybody_in(self, files: Sequence[NotedFile]) -> list[PatientRow]:
+        """Every row of these files, in order. Raises SettingsError for damage."""
+        with explained(self._path), self._undamaged():
+            return [row for file in files for row in rows_of_file(self._connection, file)]
 
     def files_of_run(self, run_id: str) -> list[NotedFile]:
         """What a run put in its place. Raises SettingsError for damage."""
@@ -191,7 +260,23 @@ class Records:
                 f"DELETE FROM withdrawal WHERE external_id = ?{condition}",  # noqa: S608 our own words
                 ((one, *values) for one in found),
             )
+            restore_patients(self._connection, None if project is None else project.number, found)
         return found
+
+    def withdraw_run(self, run: NotedRun) -> int:
+        """Withdraw everybody whom this run handed out first, in its project. Returns how many were not, with it, before."""
+        with explained(self._path, BatchlinksError), self._connection:
+            return withdraw_patients_of_run(self._connection, run.number)
+
+    def restore_run(self, run: NotedRun) -> set[str]:
+        """Undo `withdraw_run`, and nothing else. Returns the IDs that had been withdrawn with it."""
+        with explained(self._path, BatchlinksError), self._connection:
+            return restore_patients_of_run(self._connection, run.number)
+
+    def expose(self, known: Known) -> bool:
+        """This link went to somebody else: it is not handed out again. Returns whether that is new."""
+        with explained(self._path, BatchlinksError), self._connection:
+            return expose_link(self._connection, known.project.number, known.external_id, known.link)
 
     def accept_unnamed(self, project: Project, *, accepted: bool) -> bool:
         """Links of this project that name nobody are used all the same, or not any more. Returns whether that is new."""

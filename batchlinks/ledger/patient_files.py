@@ -317,6 +317,15 @@ def rows_of_patients(connection: sqlite3.Connection, project: int, external_ids:
     return [PatientRow(external_id, files[file], row) for file, external_id, row in sorted(holding)]
 
 
+def rows_of_file(connection: sqlite3.Connection, file: NotedFile) -> Iterator[PatientRow]:
+    """Everybody in it, in the order of its rows. Raises ValueError for damage."""
+    query = "SELECT list, first_row FROM patient_file_part WHERE file = ? ORDER BY place"
+    for number, first_row in connection.execute(query, (file.number,)).fetchall():
+        ids, rows = _lists(connection, [number])[number]
+        for external_id, row in zip(ids, rows, strict=True):
+            yield PatientRow(external_id, file, first_row + row)
+
+
 def _lists_of_project(
     connection: sqlite3.Connection, project: int
 ) -> Iterator[tuple[int, tuple[list[str], list[int]]]]:

@@ -48,6 +48,7 @@ from batchlinks.ledger.patient_files import (
     rows_of_patients,
 )
 from batchlinks.ledger.person_records import PersonRecords, forget_lists
+from batchlinks.ledger.run_undoing import exposed_ids, withdrawn_by_run
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now, read_identity
 
 _FLUSH_EVERY_S = 0.05
@@ -481,8 +482,13 @@ class Ledger:
         return not self._holds_at_most(0)
 
     def withdrawn(self) -> frozenset[str]:
-        """IDs that are never to be sent or handed out in this project."""
-        return frozenset(one for one, project, _ in self._withdrawals() if project in (0, self._project))
+        """IDs that are never to be sent or handed out in this project; nor those whose link went to somebody else."""
+        listed = frozenset(one for one, project, _ in self._withdrawals() if project in (0, self._project))
+        with explained(self._path):
+            try:
+                return listed | withdrawn_by_run(self._read, self._project) | exposed_ids(self._read, self._project)
+            except ValueError as error:
+                raise SettingsError(*damaged(self._path)) from error
 
     def withdrawn_everywhere(self) -> Mapping[str, str]:
         """ID -> when it was withdrawn (ISO 8601, UTC) in every project, as versions before 0.3 recorded it."""

@@ -234,6 +234,34 @@ def _people(connection: sqlite3.Connection) -> None:
     )
 
 
+def _undoing(connection: sqlite3.Connection) -> None:
+    """Patients withdrawn because of a run, whatever else holds them back; links that went to somebody else."""
+    connection.execute(
+        """
+        CREATE TABLE run_withdrawal (
+            project      INTEGER NOT NULL REFERENCES project,
+            external_id  TEXT NOT NULL,
+            run          INTEGER NOT NULL REFERENCES run,
+            withdrawn_at TEXT NOT NULL,
+            check_value  INTEGER NOT NULL,
+            PRIMARY KEY (project, external_id, run)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE exposed_link (
+            project     INTEGER NOT NULL REFERENCES project,
+            external_id TEXT NOT NULL,
+            link        TEXT NOT NULL,
+            exposed_at  TEXT NOT NULL,
+            check_value INTEGER NOT NULL,
+            PRIMARY KEY (project, external_id, link)
+        ) WITHOUT ROWID
+        """
+    )
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first_tables,
     _runs_and_check_values,
@@ -241,6 +269,7 @@ _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _patient_files,
     _identity,
     _people,
+    _undoing,
 )
 """In their order: the first makes version 1 of an empty file."""
 
