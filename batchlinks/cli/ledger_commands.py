@@ -65,7 +65,7 @@ _PHONES = [
         metavar="ROSTER",
         help="The patient list that tells whose they are.",
     ),
-    cloup.option("--id-column", metavar="NAME", help="Header of the column with the patient ID in --list."),
+    cloup.option("--id-column", metavar="NAME", help="Header of the column with the patient ID."),
     cloup.option(
         "--phone-region",
         default="US",
