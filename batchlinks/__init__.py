@@ -13,8 +13,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Union, Unpack
 
-from batchlinks.config.run_options import RunOptions
-from batchlinks.config.settings import RunSettings
+from batchlinks.config.run_options import RunOptions, StatusOptions
+from batchlinks.config.settings import RunSettings, StatusSettings
 from batchlinks.errors import (
     BatchlinksError,
     ExitCode,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from batchlinks.logs import RunWarning
     from batchlinks.pipeline.context import Preview
     from batchlinks.pipeline.report import Report
+    from batchlinks.pipeline.status_report import StatusReport
     from batchlinks.progress import RunProgress
     from batchlinks.roster.data_frame import ArrowStream, InterchangeFrame
 
@@ -56,10 +57,14 @@ __all__ = [
     "RunSettings",
     "RunWarning",
     "SettingsError",
+    "StatusOptions",
+    "StatusReport",
+    "StatusSettings",
     "Unreachable",
     "__version__",
     "check",
     "run",
+    "status",
 ]
 
 
@@ -113,11 +118,33 @@ def check(
     return python_door.check(roster, name, settings, options, on_warning=on_warning)
 
 
+def status(
+    roster: "RosterLike",
+    *,
+    name: str | None = None,
+    settings: RunSettings | None = None,
+    on_progress: "Callable[[RunProgress], object] | None" = None,
+    on_warning: "Callable[[RunWarning], object] | None" = None,
+    **options: Unpack[StatusOptions],
+) -> "StatusReport":
+    """Do what `batchlinks status` does: ask HealthEx about every patient of a roster who has a link.
+
+    `options` are those of `run` that fit, and `reminder`, `after_days`, `mailed_on` (a date, or text such as 2026-11-28) and
+    `max_age`. All else is as for `run`. Returns how it ended: `summary.responses` with a count for each response,
+    `frame("status")` and `frame("reminder")` with what stands in the files, `stopped_by` where HealthEx or Ctrl-C ended it
+    early. Raises BatchlinksError as `run` does.
+    """
+    from batchlinks import python_door
+
+    return python_door.status(roster, name, settings, options, on_progress=on_progress, on_warning=on_warning)
+
+
 _LATER = {
     "Preview": "batchlinks.pipeline.context",
     "Report": "batchlinks.pipeline.report",
     "RunProgress": "batchlinks.progress",
     "RunWarning": "batchlinks.logs",
+    "StatusReport": "batchlinks.pipeline.status_report",
 }
 """What is imported when somebody asks for it, since it takes its time. Name -> module."""
 

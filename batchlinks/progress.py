@@ -83,9 +83,10 @@ class Told:
 
 
 class Bar:
-    """A bar with rate, time left, and how many were linked and refused."""
+    """A bar with rate, time left, and how many came out well and how many did not, in the words of `done` and `failed`."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, stream: TextIO = sys.stderr, *, done: str = "linked", failed: str = "refused") -> None:
+        self._done, self._failed = done, failed
         self._stream = forgiving(stream)
         self._bar: tqdm[Any] | None = None
         self._linked = self._refused = 0
@@ -98,7 +99,7 @@ class Bar:
             return
         self._linked += linked
         self._refused += not linked
-        self._bar.set_postfix_str(f"linked {self._linked:,}, refused {self._refused:,}", refresh=False)
+        self._bar.set_postfix_str(f"{self._done} {self._linked:,}, {self._failed} {self._refused:,}", refresh=False)
         self._bar.update()
 
     def finish(self) -> None:
@@ -109,7 +110,15 @@ class Bar:
 class Lines:
     """A line a minute. `say` writes it; `clock` gives seconds that only grow."""
 
-    def __init__(self, say: Callable[..., None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        say: Callable[..., None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        done: str = "linked",
+        failed: str = "refused",
+    ) -> None:
+        self._words = done, failed
         self._say = say
         self._clock = clock
         self._total = self._linked = self._refused = 0
@@ -130,7 +139,7 @@ class Lines:
             left = (self._total - done) / rate
             self._say(
                 f"{done:,} of {self._total:,} patients settled, {rate:,.0f} a second, about {left / 60:,.0f} min left; "
-                f"linked {self._linked:,}, refused {self._refused:,}",
+                f"{self._words[0]} {self._linked:,}, {self._words[1]} {self._refused:,}",
                 done=done,
                 total=self._total,
                 linked=self._linked,

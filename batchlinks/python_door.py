@@ -14,13 +14,14 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import date
 from pathlib import Path
-from typing import TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar, cast
 
 from batchlinks import logs
-from batchlinks.config.run_options import RunOptions
-from batchlinks.config.settings import RunSettings
+from batchlinks.config.run_options import RunOptions, StatusOptions
+from batchlinks.config.settings import RunSettings, StatusSettings
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.logs import RunWarning
 from batchlinks.next_steps import PYTHON, Setting
@@ -29,15 +30,18 @@ from batchlinks.pipeline.context import Preview, RunContext, RunHooks
 from batchlinks.pipeline.intake import Source, open_source
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run import run as run_roster
+from batchlinks.pipeline.status import status as ask_status
+from batchlinks.pipeline.status_report import StatusReport
 from batchlinks.progress import RunProgress, Told
 from batchlinks.roster.data_frame import is_frame
 from batchlinks.roster.source import RosterBytes, RosterFrame
 from batchlinks.signals import Interruption
 
 T = TypeVar("T")
+R = TypeVar("R", Report, StatusReport)
 
 _PATHS = frozenset({"exclude", "do_not_contact", "corrections", "output_dir", "ledger", "letters", "message"})
-_SEVERAL_COLUMNS = frozenset({"heed", "ignore", "only_where"})
+_SEVERAL_COLUMNS = frozenset({"heed", "ignore", "only_where", "consent_type"})
 _LOOK_UP_S = 0.2
 """Between two looks whether somebody pressed Ctrl-C: some systems do not wake who waits for a lock."""
 
@@ -84,6 +88,35 @@ def check(
         chosen = combine(settings, options)
         with logs.heard_by(caller.tells(on_warning), PYTHON):
             return check_roster(_source_of(roster, name, chosen), chosen, RunContext())
+
+    return _in_a_thread_of_its_own(work)
+
+
+def status(
+    roster: object,
+    name: str | None,
+    settings: RunSettings | None,
+    options: StatusOptions,
+    *,
+    on_progress: Callable[[RunProgress], object] | None,
+    on_warning: Callable[[RunWarning], object] | None,
+) -> StatusReport:
+    """See `batchlinks.status`."""
+    given: dict[str, object] = dict(options)
+    own = {entry.name: given.pop(entry.name) for entry in fields(StatusSettings) if entry.name in given}
+
+    def work(caller: "_WaitingThread") -> StatusReport:
+        chosen = combine(settings, cast("RunOptions", given))
+        plain = {key: str(value) if isinstance(value, date) else _plain(key, value) for key, value in own.items()}
+        hooks = RunHooks(interruption=caller.interruption)
+        if on_progress is not None:
+            hooks = replace(hooks, progress=Told(caller.tells(on_progress)))
+        with logs.heard_by(caller.tells(on_warning), PYTHON):
+            source = _source_of(roster, name, chosen)
+            report = ask_status(source, chosen, StatusSettings(**plain), RunContext(), hooks)  # type: ignore[arg-type]
+        if report.stopped_by is not None:
+            report.stopped_by.in_python = True
+        return report
 
     return _in_a_thread_of_its_own(work)
 
@@ -194,13 +227,13 @@ class _WaitingThread:
         return ask
 
 
-def _in_a_thread_of_its_own(work: Callable[[_WaitingThread], Report]) -> Report:
+def _in_a_thread_of_its_own(work: Callable[[_WaitingThread], R]) -> R:
     """What `work` returns or raises, a BatchlinksError in words for callers in Python.
 
     Ctrl-C while it waits ends the calls in good order, and what a hook raises does too, before it is raised here.
     """
     caller = _WaitingThread()
-    ended: Future[Report] = Future()
+    ended: Future[R] = Future()
     context = contextvars.copy_context()
 
     def begin() -> None:

@@ -150,6 +150,11 @@ class ErrorCode(Enum):
         Action.NOTHING,
         "This patient's link was withdrawn, so it isn't handed out again. No action needed.",
     )
+    HAS_CONSENTED = (
+        "has_consented",
+        Action.NOTHING,
+        "On {day} HealthEx showed that this patient has consented, so no link is handed out. No action needed.",
+    )
     CONFLICTING_ID = (
         "conflicting_id",
         Action.FIX,

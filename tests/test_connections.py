@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_servers import LINK_PAGE, Conversation, answer, in_chunks, link_of, talking
 
-from batchlinks.healthex.api import Answer, Failed, HealthExApi, Issued, Repeated
+from batchlinks.healthex.api import Answer, ConsentsShown, Failed, HealthExApi, Issued, Repeated
 from batchlinks.healthex.connections import WatchedConnector, WatchedProtocol, is_one_answer
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.simulator import RunningSimulator
@@ -395,3 +395,74 @@ def test_an_answer_is_one_from_its_first_byte_to_its_last(body: bytes, more: byt
     assert is_one_answer(whole)
     assert not any(is_one_answer(whole[:end]) for end in range(len(whole)))
     assert not is_one_answer(whole + more)
+
+
+# --- answers that name nobody -------------------------------------------------------------------------------------
+
+EMPTY = answer("[]", "Content-Type: application/json", status="HTTP/1.1 200 OK")
+CONSENT = (
+    '[{"healthcareOrganizationId":"o","patientId":"p-%s","consents":[{"consentType":"FUTURE_DATA_USE","studyId":"",'
+    '"hasPatientConsented":true,"consentRecordId":"1","expirationTimestamp":null}]}]'
+)
+
+
+def consents_of(external_id: str) -> bytes:
+    return answer(CONSENT % external_id, "Content-Type: application/json", status="HTTP/1.1 200 OK")
+
+
+def ask_consents(url: str, *ids: str) -> list[str]:
+    """Whose consents came for each of these IDs, asked for all at once; "" for nobody's."""
+
+    async def scene() -> list[Answer]:
+        endpoint = Endpoint(url, "app.healthex.invalid", PROJECT)
+        async with HealthExApi(endpoint, timeout_s=5, keep_connections=False) as api:
+            return await asyncio.gather(*(api.ask_consents(one, "token", ["FUTURE_DATA_USE"]) for one in ids))
+
+    return [
+        "".join(patient.patient_id for patient in found.patients)
+        if isinstance(found, ConsentsShown)
+        else type(found).__name__
+        for found in asyncio.run(scene())
+    ]
+
+
+def test_each_question_about_consents_has_a_connection_of_its_own() -> None:
+    def script(conversation: Conversation) -> None:
+        conversation.say(consents_of(conversation.next_id()))
+        with pytest.raises(ConnectionError):
+            conversation.next_id()
+
+    with talking(script) as server:
+        assert ask_consents(server.url, *"123456") == [f"p-{one}" for one in "123456"]
+
+    assert len(server.conversations) == 6
+
+
+def test_answers_that_come_late_or_out_of_order_stay_with_their_questions() -> None:
+    def script(conversation: Conversation) -> None:
+        external_id = conversation.next_id()
+        time.sleep(0.05 * (6 - int(external_id)))  # the last that was asked is answered first
+        conversation.say(consents_of(external_id))
+        time.sleep(0.05)
+        conversation.say(consents_of("99"))  # and again, to nobody
+
+    with talking(script) as server:
+        assert ask_consents(server.url, *"12345") == [f"p-{one}" for one in "12345"]
+
+
+@pytest.mark.parametrize("more", [EMPTY, consents_of("9"), b"HTTP/1.1 200 OK\r\n"])
+def test_an_answer_after_which_more_came_is_not_believed(more: bytes) -> None:
+    def script(conversation: Conversation) -> None:
+        conversation.say((consents_of if conversation.next_id() == "1" else lambda _: EMPTY)("1") + more)
+
+    with talking(script) as server:
+        assert ask_consents(server.url, "1", "2") == ["BadAnswer", "BadAnswer"]
+
+
+def test_a_connection_that_is_kept_is_never_asked_about_consents() -> None:
+    async def scene() -> None:
+        async with HealthExApi(Endpoint("http://127.0.0.1:9", "h", PROJECT), timeout_s=1) as api:
+            await api.ask_consents("1", "token", ["FUTURE_DATA_USE"])
+
+    with pytest.raises(ValueError, match="connection of its own"):
+        asyncio.run(scene())

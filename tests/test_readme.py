@@ -18,7 +18,7 @@ from conftest import PROJECT, Ended
 
 from batchlinks import BatchlinksError, __version__
 from batchlinks.cli.main import batchlinks
-from batchlinks.config.settings import NightlySettings, ServeSettings, read_config
+from batchlinks.config.settings import NightlySettings, ServeSettings, StatusSettings, read_config
 from batchlinks.errors import ExitCode
 from batchlinks.row_codes import ErrorCode, WarningCode
 from batchlinks.simulator import RunningSimulator
@@ -29,12 +29,14 @@ SIMULATOR = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
 UPLOAD_PAGE = (ROOT / "docs" / "upload-page.md").read_text(encoding="utf-8")
 LEDGER = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
 SPEECH_OPTIONS = {"--config", "--log-format", "--quiet", "--verbose"}
+STATUS = (ROOT / "docs" / "status.md").read_text(encoding="utf-8")
 NIGHTLY = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
     "docs/cluster.md",
     "docs/handing-over.md",
+    "docs/healthex.md",
     "docs/ledger.md",
     "docs/mail-merge.md",
     "docs/nightly.md",
@@ -42,6 +44,7 @@ DOCUMENTS = (
     "docs/operations.md",
     "docs/remote.md",
     "docs/simulator.md",
+    "docs/status.md",
     "docs/upload-page.md",
     "sample_data/README.md",
 )
@@ -122,6 +125,12 @@ def rows_of_nightly_options() -> Iterator[str]:
     return (option_row(name, option) for name, option in options_of("nightly").items() if name in own)
 
 
+def rows_of_status_options() -> Iterator[str]:
+    """Its own; those of its runs are documented with `run`."""
+    own = {f"--{entry.name.replace('_', '-')}" for entry in fields(StatusSettings)}
+    return (option_row(name, option) for name, option in options_of("status").items() if name in own)
+
+
 def rows_of_serve_options() -> Iterator[str]:
     own = {f"--{entry.name.replace('_', '-')}" for entry in fields(ServeSettings)}
     return (option_row(name, option) for name, option in options_of("serve").items() if name in own)
@@ -131,12 +140,13 @@ def rows_of_serve_options() -> Iterator[str]:
     ("text", "rows"),
     [
         (section("Options of run and check"), rows_of_options()),
+        (STATUS, rows_of_status_options()),
         (NIGHTLY, rows_of_nightly_options()),
         (UPLOAD_PAGE, rows_of_serve_options()),
         (SIMULATOR, rows_of_simulator_options()),
         (LEDGER, rows_of_ledger_options()),
     ],
-    ids=["run and check", "nightly", "serve", "simulate", "ledger"],
+    ids=["run and check", "status", "nightly", "serve", "simulate", "ledger"],
 )
 def test_every_option_is_documented_with_the_words_of_its_help_and_no_other(text: str, rows: Iterable[str]) -> None:
     documented = {line for line in text.splitlines() if line.startswith("| `--")}
@@ -290,7 +300,8 @@ def test_the_files_of_a_run_and_a_check_have_the_names_that_are_documented(
 ) -> None:
     roster = private_home / "patients.csv"
     roster.write_text("MRN,Name\n00417,Ann Lee\n00417,Ann Lee\n", encoding="utf-8")
-    for options in (["run"], ["check"], ["run", "--format", "csv", "--output-dir", "text"]):
+    status = ["status", "--reminder", "--after-days", "0"]
+    for options in (["run"], ["check"], status, ["run", "--format", "csv", "--output-dir", "text"]):
         assert command(*options, roster).code == 0
 
     written = {path.name for path in private_home.rglob("patients.*")} - {"patients.csv"}

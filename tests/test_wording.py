@@ -13,7 +13,7 @@ from batchlinks.web.wording import PAGE
 OPTION = re.compile(r"(?<![\w-])--[a-z]|BATCHLINKS_|HEALTHEX_|`")
 GAPS = {
     "found": 6, "expected": 8, "rows": "2 and 3", "difference": "first names", "before": "row 7", "status": 404,
-    "reason": "it timed out", "attempts": 8, "list": "march.csv", "row": 7, "date": "2026-11-28",
+    "reason": "it timed out", "attempts": 8, "list": "march.csv", "row": 7, "day": "2026-11-28", "date": "2026-11-28",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from batchlinks.cli.options import takes, variable
 from batchlinks.cli.run_commands import check, demo, run, templates
 from batchlinks.cli.serve_command import serve
 from batchlinks.cli.simulate_command import simulate
+from batchlinks.cli.status_command import status
 from batchlinks.cli.terminal import OutputLost, be_silent, is_speaking, require_output, speak
 from batchlinks.config.settings import is_secret_option
 from batchlinks.errors import BatchlinksError, ExitCode, defect
@@ -140,5 +141,5 @@ def batchlinks() -> None:
     """
 
 
-for _command in (run, check, nightly, serve, ledger, templates, simulate, demo):
+for _command in (run, check, status, nightly, serve, ledger, templates, simulate, demo):
     batchlinks.add_command(_command)

@@ -20,6 +20,7 @@ from batchlinks.config.settings import (
     Option,
     RunSettings,
     ServeSettings,
+    StatusSettings,
     as_given,
     check_path,
     flag,
@@ -108,6 +109,20 @@ def check_options(function: Any) -> Any:
     return _in_groups(function, _of(RunSettings, hidden=hidden), {Group.EVERYDAY: [_yes(hidden=True), CONNECT]})
 
 
+def status_options(function: Any) -> Any:
+    """Its own, and those of a run that fit; it takes them all, so that one word turns the one command into the other."""
+    options = _of(StatusSettings)
+    for group, of_run in _of(RunSettings, hidden=_NOT_OF_STATUS).items():
+        options.setdefault(group, []).extend(of_run)
+    return _in_groups(function, options, {Group.EVERYDAY: [_yes(hidden=True)]})
+
+
+_NOT_OF_STATUS = frozenset(
+    """leave_out_consented annotate keep_duplicates only_new limit workers cluster no_ledger ledger_keep_days new_ledger
+    refresh""".split()
+)
+
+
 def nightly_options(function: Any) -> Any:
     """The same for `nightly`: its own, and those of its runs that make sense without anybody there."""
     options = _of(NightlySettings)
@@ -129,7 +144,7 @@ def _several(context: click.Context, parameter: click.Parameter, given: tuple[st
 
 
 def _of(
-    kind: type[RunSettings] | type[NightlySettings] | type[ServeSettings],
+    kind: type[RunSettings] | type[StatusSettings] | type[NightlySettings] | type[ServeSettings],
     *,
     hidden: Collection[str] = (),
     without: Collection[str] = (),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from batchlinks.columns.cautions import Caution
     from batchlinks.pipeline.context import Preview
     from batchlinks.pipeline.report import Report
+    from batchlinks.pipeline.status_report import StatusReport
     from batchlinks.progress import Progress
 
 _speaking = False
@@ -50,16 +51,16 @@ def somebody_watches() -> bool:
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
-def progress(log_format: str, *, quiet: bool) -> "Progress":
-    """A bar for those who watch, lines for those who do not."""
+def progress(log_format: str, *, quiet: bool, done: str = "linked", failed: str = "refused") -> "Progress":
+    """A bar for those who watch, lines for those who do not. `done` and `failed` say what is counted."""
     from batchlinks.logs import logger
     from batchlinks.progress import Bar, Lines, Silent
 
     if quiet:
         return Silent()
     if is_terminal(sys.stderr) and log_format == "text":
-        return Bar(sys.stderr)
-    return Lines(logger().info)
+        return Bar(sys.stderr, done=done, failed=failed)
+    return Lines(logger().info, done=done, failed=failed)
 
 
 def ask_person(preview: "Preview") -> bool:
@@ -142,6 +143,47 @@ def told(report: "Report", *, quiet: bool) -> int:
     if not quiet:
         say(last_line(report))
     return report.exit_code
+
+
+def told_status(report: "StatusReport", *, quiet: bool) -> int:
+    """The same of a status."""
+    from batchlinks.logs import logger
+
+    if report.stopped_by is not None:
+        logger().error(str(report.stopped_by), exit_code=int(report.exit_code))
+    if not quiet:
+        say(last_line_of_status(report))
+    return report.exit_code
+
+
+def last_line_of_status(report: "StatusReport") -> str:
+    """What HealthEx showed on that day, who is reminded, and where the files are, in one line."""
+    summary, published = report.summary, report.published
+    shown = ", ".join(f"{number:,} {response}" for response, number in summary.responses.items() if number)
+    said = (
+        f"{'Stopped' if report.stopped_by else 'Done'}: on {report.day} HealthEx shows of "
+        f"{counted(summary.linked, 'patient')} with a link: {shown or 'nothing'}."
+    )
+    if summary.left_for_later:
+        said += f" {counted(summary.left_for_later, 'patient')} will be asked about another time."
+    if summary.without_link:
+        said += f" {counted(summary.without_link, 'patient has', 'patients have')} no link yet."
+    if summary.errors:
+        said += f" {counted(sum(summary.errors.values()), 'row is', 'rows are')} left out."
+    if report.wanted_reminder:
+        said += _reminder_in_words(report)
+    if published.obstacle:
+        said += f" They have another name, since {published.obstacle}."
+    names = ", ".join(_named(path) for path in published.paths.values())
+    return f"{said} Files in {published.folder.resolve()}: {names}"
+
+
+def _reminder_in_words(report: "StatusReport") -> str:
+    if report.stopped_by is not None:
+        return " No reminder was written, since not everybody was asked about: run the same command again."
+    if not report.summary.reminded:
+        return " Nobody is to be reminded now."
+    return f" {counted(report.summary.reminded, 'patient is', 'patients are')} in the reminder."
 
 
 def last_line(report: "Report") -> str:

@@ -1,6 +1,7 @@
 """The options of a run as keyword arguments: what a type checker and an editor know of `batchlinks.run`."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -26,6 +27,7 @@ class RunOptions(TypedDict, total=False):
     do_not_contact: str | Path | None
     heed: Sequence[str]
     ignore: Sequence[str]
+    leave_out_consented: bool
     output_dir: str | Path | None
     format: Literal["xlsx", "csv"]
     columns: str | Sequence[str] | None
@@ -55,10 +57,21 @@ class RunOptions(TypedDict, total=False):
     patience: float
     workers: int | None
     cluster: str | None
+    consent_type: str | Sequence[str]
     strict_links: bool
     ledger: str | Path | None
     no_ledger: bool
     ledger_keep_days: int | None
     new_ledger: bool
+    response_keep_days: int
     refresh: bool
     share_with_group: bool
+
+
+class StatusOptions(RunOptions, total=False):
+    """Options of `batchlinks.status`: those of a run that fit, and its own. See `StatusSettings`."""
+
+    reminder: bool
+    after_days: int
+    mailed_on: str | date | None
+    max_age: float

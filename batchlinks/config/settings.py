@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from enum import Enum
 from functools import cache
 from math import isfinite
@@ -25,6 +26,9 @@ from batchlinks.next_steps import Part, Setting
 DEFAULT_API_URL = "https://api.healthex.io"
 DEFAULT_LINK_HOST = "app.healthex.io"
 CONFIG_NAME = "batchlinks.toml"
+
+CONSENT_TYPES = ("DATA_AUTHORIZATION", "PATIENT_DIRECTED_DATA_EXCHANGE", "FUTURE_DATA_USE")
+"""The kinds of consent that HealthEx documents."""
 
 THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRETS = re.compile(r"(?:^|[-_])(?:api[-_]?key|api[-_]?secret|secret|token|password|passwd)(?:$|[-_])", re.IGNORECASE)
@@ -148,6 +152,9 @@ class RunSettings:
         metavar="COLUMN",
         names_columns=True,
     )
+    leave_out_consented: bool = _option(
+        False, "Ask HealthEx who has consented, and leave these patients out.", only_run=True
+    )
     output_dir: Path | None = _option(None, "Folder for the results; else the patient list's own.", metavar="DIR")
     format: Literal["xlsx", "csv"] = _option("xlsx", "Kind of the result files.", choices=("xlsx", "csv"))
     columns: str | None = _option(
@@ -254,6 +261,14 @@ class RunSettings:
     cluster: str | None = _option(
         None, "Make the calls from the workers of this Dask cluster.", Group.IT, metavar="ADDRESS", only_run=True
     )
+    consent_type: tuple[str, ...] = _option(
+        ("PATIENT_DIRECTED_DATA_EXCHANGE",),
+        "Kind of consent that HealthEx is asked about. Repeatable.",
+        Group.IT,
+        metavar="TYPE",
+        longest=100,
+        only_run=True,
+    )
     strict_links: bool = _option(False, "Refuse every link that does not name its own ID.", Group.IT, only_run=True)
     ledger: Path | None = _option(None, "Where the links already made are recorded.", Group.IT, metavar="PATH")
     no_ledger: bool = _option(False, "Run without that record.", Group.IT)
@@ -272,8 +287,50 @@ class RunSettings:
         Group.IT,
         one_run=True,
     )
+    response_keep_days: int = _option(
+        180,
+        "Days after which is forgotten what HealthEx showed of a patient's consents.",
+        Group.IT,
+        metavar="N",
+        minimum=1,
+        maximum=36_500,
+        only_run=True,
+    )
     refresh: bool = _option(False, "Ask again for all; links sent before may stop working.", Group.IT, only_run=True)
     share_with_group: bool = _option(False, "Let the group read the results.", Group.IT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSettings:
+    """What `status` can be told besides the options of a run. Names are those of the options, with underscores."""
+
+    reminder: bool = _option(False, "Also write a workbook of the patients to remind, with the same links.")
+    after_days: int = _option(
+        14, "Remind who was handed out, or reminded, so many days ago or more.", metavar="N", minimum=0, maximum=3_650
+    )
+    mailed_on: str | None = _option(
+        None, "When the letters left, where that was later: such as 2026-11-28.", metavar="DATE", longest=10
+    )
+    max_age: float = _option(
+        12.0,
+        "Hours for which an answer is good enough; 0 asks for all again, also for who has consented.",
+        metavar="H",
+        lowest=0,
+        highest=87_600,
+    )
+
+    @property
+    def mailed(self) -> date | None:
+        """`mailed_on` as a date. Raises SettingsError for one that is none, or that is still to come."""
+        if self.mailed_on is None:
+            return None
+        try:
+            day = date.fromisoformat(self.mailed_on)
+        except ValueError as error:
+            raise SettingsError(Setting("mailed_on"), " takes a date such as 2026-11-28.") from error
+        if day > date.today():
+            raise SettingsError(Setting("mailed_on"), " is a day that is still to come.")
+        return day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,7 +405,12 @@ class ServeSettings:
 
 def option_of(name: str) -> Option:
     """What is known of the option of this name (with underscores)."""
-    for entry in (*fields(RunSettings), *fields(NightlySettings), *fields(ServeSettings)):
+    for entry in (
+        *fields(RunSettings),
+        *fields(StatusSettings),
+        *fields(NightlySettings),
+        *fields(ServeSettings),
+    ):
         if entry.name == name:
             option: Option = entry.metadata["option"]
             return option
@@ -389,6 +451,8 @@ def check_settings(settings: RunSettings) -> None:
     for name in ("output_dir", "exclude", "do_not_contact", "corrections", "ledger", "letters", "message"):
         if _ADDRESS.match(str(getattr(settings, name))):
             raise SettingsError(Setting(name), " takes a path of this computer. Only ROSTER may be an address.")
+    if not settings.consent_type or not set(settings.consent_type) <= set(CONSENT_TYPES):
+        raise SettingsError(Setting("consent_type"), f" takes one or more of {', '.join(CONSENT_TYPES)}.")
     if settings.no_ledger and settings.only_new:
         raise SettingsError(
             Setting("only_new"), " needs the ledger, and ", Setting("no_ledger"), " runs without it. Give one of them."
@@ -410,7 +474,7 @@ def check_settings(settings: RunSettings) -> None:
         _check_cluster(settings.cluster)
 
 
-def check_values(settings: RunSettings | NightlySettings | ServeSettings) -> None:
+def check_values(settings: RunSettings | StatusSettings | NightlySettings | ServeSettings) -> None:
     """Raises SettingsError for a value of another kind than its option's, or out of its bounds."""
     kind: Any = type(settings)
     kinds = _kinds(kind)
@@ -566,6 +630,7 @@ ROSTER_KEYS = frozenset(
 
 NOT_IN_TABLES = frozenset(
     {"output_dir", "corrections", "yes", "inbox", "outbox", "settle", "keep_days", "max_hours", "metrics"}
+    | {entry.name for entry in fields(StatusSettings)}
 )
 """Options that hold for the whole night, or not at night."""
 

@@ -11,6 +11,7 @@ from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.healthex.outcomes import Answered, ConsentOutcome, RequestCounts, RequestPolicy, Unanswered
 from batchlinks.healthex.request_pool import Settled, Wanted, Withheld, request_all, withhold_nobody
 from batchlinks.healthex.whose_link import Refusal
+from batchlinks.plural import counted
 
 
 async def request_consents(
@@ -70,9 +71,9 @@ class ConsentInquiry:
             case BadAnswer(reason):
                 return Unanswered(external_id, f"HealthEx sent {reason}")
             case Failed(reason):
-                return Unanswered(external_id, f"{reason}, {failures.counted} times")
+                return Unanswered(external_id, f"{reason}, after {counted(failures.counted, 'try', 'tries')}")
             case Withheld():
-                return Unanswered(external_id, "this patient is not to be contacted")
+                return Unanswered(external_id, "this patient is not to be contacted", withheld=True)
             case Issued() | Refusal():
                 raise TypeError("no answer to the call for consents")
 

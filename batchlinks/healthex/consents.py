@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-CONSENT_TYPES = ("DATA_AUTHORIZATION", "PATIENT_DIRECTED_DATA_EXCHANGE", "FUTURE_DATA_USE")
-
 _MILLISECONDS_FROM = 100_000_000_000
 """A time as a number from here on is in milliseconds: as seconds it would be the year 5138."""
 

@@ -40,6 +40,8 @@ class Unanswered:
 
     external_id: str = field(repr=False)
     reason: str
+    withheld: bool = False
+    """Whether no call was made any more, since this patient is not to be contacted."""
 
 
 ConsentOutcome = Answered | Unanswered

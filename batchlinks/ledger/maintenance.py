@@ -22,6 +22,14 @@ from batchlinks.ledger.patient_files import (
 )
 from batchlinks.ledger.person_records import PersonRecords, forget_lists
 from batchlinks.ledger.project_links import project_number
+from batchlinks.ledger.response_records import (
+    REMINDER,
+    RESPONSE,
+    ReminderRecord,
+    ResponseRecord,
+    reminders_of,
+    response_of,
+)
 from batchlinks.ledger.run_undoing import (
     expose_link,
     restore_patients,
@@ -234,6 +242,16 @@ class Records:
         with explained(self._path), self._undamaged():
             condition = "run = (SELECT number FROM run WHERE run_id = ?)"
             return noted_files(self._connection, condition, (run_id,))
+
+    def responses(self, project: Project, external_id: str) -> tuple[list[ResponseRecord], ReminderRecord | None]:
+        """What HealthEx showed of this patient last, by kind of consent; and the reminders. Raises SettingsError for damage."""
+        values = (project.number, external_id)
+        query = "SELECT {} FROM {} WHERE project = ? AND external_id = ?"
+        responses = self._rows(query.format(RESPONSE, "response"), *values)
+        reminders = self._rows(query.format(REMINDER, "reminder"), *values)
+        with self._undamaged():
+            found = [response_of(project.number, row) for row in responses]
+            return found, next(reminders_of(project.number, reminders, but=()), None)
 
     # --- changing ----------------------------------------------------------------------------------------------
 

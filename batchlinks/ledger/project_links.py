@@ -17,11 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from itertools import repeat
 from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import MappingProxyType, TracebackType
+from typing import Any, Self, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -31,6 +32,7 @@ import pyarrow.compute as pc
 from batchlinks.arrow import combine_chunks, positions_among, release_unused_memory
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.ledger.database import LedgerError, damaged, explained, leave_no_trace, open_ledger, write_failed
+from batchlinks.ledger.key import LedgerKey
 from batchlinks.ledger.link_naming import Naming, note_naming, read_naming
 from batchlinks.ledger.patient_files import (
     FilePlace,
@@ -48,8 +50,21 @@ from batchlinks.ledger.patient_files import (
     rows_of_patients,
 )
 from batchlinks.ledger.person_records import PersonRecords, forget_lists
+from batchlinks.ledger.response_records import (
+    REMINDER,
+    RESPONSE,
+    ReminderRecord,
+    ResponseRecord,
+    forget_responses,
+    note_reminders,
+    note_responses,
+    reminders_of,
+    response_of,
+)
 from batchlinks.ledger.run_undoing import exposed_ids, withdrawn_by_run
 from batchlinks.ledger.schema import check_value, days_ago, link_check_value, now, read_identity
+
+_Record = TypeVar("_Record", ResponseRecord, ReminderRecord)
 
 _FLUSH_EVERY_S = 0.05
 _ROWS_AT_ONCE = 4_096
@@ -71,14 +86,19 @@ class _Batch:
     named: bool = False
     """Whether a link has named its patient."""
 
+    responses: list[ResponseRecord] = field(default_factory=list)
+    """What HealthEx shows of patients' consents."""
+
     waiting: list[threading.Event] = field(default_factory=list)
     """To be set once it is on disk."""
 
     ends: bool = False
     """Nothing comes after it."""
 
-    def add(self, item: "_Answer | threading.Event | _Mark") -> None:
+    def add(self, item: "_Answer | ResponseRecord | threading.Event | _Mark") -> None:
         match item:
+            case ResponseRecord():
+                self.responses.append(item)
             case threading.Event():
                 self.waiting.append(item)
             case _Mark.NAMED:
@@ -149,7 +169,7 @@ class Ledger:
 
         self._recorded = False
         self._check_links()
-        self._waiting: queue.SimpleQueue[_Answer | threading.Event | _Mark] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Answer | ResponseRecord | threading.Event | _Mark] = queue.SimpleQueue()
         self._failure: LedgerError | None = None
         self._told = False
         """Whether the failure was raised already: once is enough."""
@@ -254,16 +274,126 @@ class Ledger:
             ((moment, self._run, file, self._project, external_id) for external_id in external_ids.to_pylist()),
         )
 
-    # --- files -------------------------------------------------------------------------------------------------
+    # --- responses ---------------------------------------------------------------------------------------------
 
-    def note_files(self, folder: str, files: Sequence[PatientFile]) -> None:
-        """These files with patients in them are in their place in `folder`. Raises LedgerError, unless writing failed before.
+    def begin_beside(self, run_id: str, owner: str) -> None:
+        """Something begins for `owner` that asks for no link, and leaves runs that did not finish as they are."""
+        with explained(self._path), self._read:
+            self._owner = owner
+            self._run = self._read.execute(
+                "INSERT INTO run (run_id, project, owner, refresh, started_at) VALUES (?, ?, ?, 0, ?)",
+                (run_id, self._project, owner, now()),
+            ).lastrowid
+            self._read.execute("UPDATE run SET settled_by = number WHERE number = ?", (self._run,))
 
-        Of a run only once it has begun. For a links workbook that hands patients out see `mark_complete`.
+    def record_responses(self, records: Iterable[ResponseRecord]) -> None:
+        """Keep what HealthEx shows of a patient, in place of what it showed before. On disk within a tenth of a second.
+
+        Raises LedgerError once writing has failed.
+        """
+        self._recorded = True
+        for record in records:
+            self._waiting.put(record)
+        self._raise_failure()
+
+    def responses_for(self, external_ids: pa.Array) -> dict[str, dict[str, ResponseRecord]]:
+        """ID -> kind of consent -> the latest response, of those of these IDs that were asked about."""
+        query = f"SELECT {RESPONSE} FROM wanted JOIN response USING (external_id) WHERE response.project = ?"  # noqa: S608
+        found: dict[str, dict[str, ResponseRecord]] = {}
+        for record in self._checked(response_of(self._project, row) for row in self._rows_of(external_ids, query)):
+            found.setdefault(record.external_id, {})[record.consent_type] = record
+        return found
+
+    def reminders_for(self, external_ids: pa.Array, *, but: Collection[str] = ()) -> dict[str, ReminderRecord]:
+        """Of those of these IDs that were reminded; what the runs `but` did does not count."""
+        query = f"SELECT {REMINDER} FROM wanted JOIN reminder USING (external_id) WHERE reminder.project = ?"  # noqa: S608
+        rows = self._rows_of(external_ids, query)
+        return {record.external_id: record for record in self._checked(reminders_of(self._project, rows, but=but))}
+
+    def handed_out_at(self, external_ids: pa.Array) -> dict[str, str]:
+        """ID -> when (ISO 8601, UTC) the links workbook was in its place that handed the patient out."""
+        query = (
+            "SELECT link.external_id, handed_out FROM wanted JOIN link USING (external_id)"
+            " WHERE link.project = ? AND handed_out IS NOT NULL"
+        )
+        return dict(self._rows_of(external_ids, query))
+
+    def has_response(self, response: str) -> bool:
+        """Whether this is the latest response of anybody in the project."""
+        query = "SELECT EXISTS (SELECT 1 FROM response WHERE project = ? AND response = ?)"
+        with self._reading():
+            return bool(self._read.execute(query, (self._project, response)).fetchone()[0])
+
+    def ids_of_patients(self, hashes: Collection[str]) -> dict[str, set[str]]:
+        """Keyed hash of HealthEx's own ID -> our IDs that it stands for, of these hashes."""
+        owners: dict[str, set[str]] = {}
+        with self._reading():
+            rows = self._read.execute(
+                "SELECT external_id, patients FROM response WHERE project = ? AND patients != ''", (self._project,)
+            )
+            for external_id, patients in rows:
+                for each in patients.split():
+                    if each in hashes:
+                        owners.setdefault(each, set()).add(external_id)
+        return owners
+
+    def record_reminders(self, external_ids: Iterable[str], *, run_id: str, instead_of: Collection[str]) -> None:
+        """These patients stand in a reminder that is in its place. It takes the place of those of the runs `instead_of`.
+
+        Raises LedgerError, unless writing failed before.
         """
         if self._failure is not None:
             return
         with self._writing():
+            note_reminders(self._read, self._project, external_ids, run_id=run_id, moment=now(), instead_of=instead_of)
+
+    def forget_responses(self, *, older_than_days: int) -> int:
+        """Delete what was asked so long ago. Returns of how many patients. Raises LedgerError."""
+        if self._failure is not None:
+            return 0
+        with self._writing():
+            number = forget_responses(self._read, self._project, older_than_days=older_than_days)
+        if number:
+            with self._writing():
+                leave_no_trace(self._read)
+        return number
+
+    @cached_property
+    def key(self) -> LedgerKey:
+        """Makes the keyed hashes that stand in this ledger. Raises SettingsError."""
+        return LedgerKey.new() if self._path is None else LedgerKey.load(self._path)
+
+    def _rows_of(self, external_ids: pa.Array, query: str) -> Iterator[tuple[Any, ...]]:
+        for rows in self._matching(external_ids, query):
+            yield from rows
+
+    def _checked(self, records: Iterable[_Record]) -> Iterator[_Record]:
+        """Raises for a record that does not hold any more what was written."""
+        try:
+            yield from records
+        except ValueError as error:
+            raise self._kind()(*damaged(self._path)) from error
+
+    # --- files -------------------------------------------------------------------------------------------------
+
+    def note_files(
+        self,
+        folder: str,
+        files: Sequence[PatientFile],
+        *,
+        replaced: Collection[tuple[str, str]] = (),
+        renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    ) -> None:
+        """These files with patients in them are in their place in `folder`. Raises LedgerError, unless writing failed before.
+
+        `replaced`, `renamed`: as in `Placement`. Of a run only once it has begun. For a links workbook that hands patients out
+        see `mark_complete`.
+        """
+        if self._failure is not None:
+            return
+        with self._writing():
+            note_renamed(self._read, self._at(folder), renamed)
+            note_replaced(self._read, self._at(folder), replaced)
             for file in files:
                 note_file(self._read, self._at(folder), file)
 
@@ -670,9 +800,10 @@ class Ledger:
         return batch
 
     def _write(self, connection: sqlite3.Connection, batch: _Batch) -> None:
-        if not (batch.answers or batch.named):
+        if not (batch.answers or batch.named or batch.responses):
             return
         with connection:
+            note_responses(connection, self._project, batch.responses)
             connection.executemany(
                 "INSERT INTO link (project, external_id, link, issued_at, issued_by, check_value)"
                 " VALUES (?1, ?2, ?3, ?4, ?7, ?8)"

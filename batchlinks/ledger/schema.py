@@ -262,6 +262,45 @@ def _undoing(connection: sqlite3.Connection) -> None:
     )
 
 
+def _responses(connection: sqlite3.Connection) -> None:
+    """What HealthEx showed of each patient last, and who was reminded: gone with the link, whoever deletes that."""
+    connection.execute(
+        """
+        CREATE TABLE response (
+            project      INTEGER NOT NULL REFERENCES project,
+            external_id  TEXT NOT NULL,
+            consent_type TEXT NOT NULL,
+            response     TEXT NOT NULL,
+            asked_at     TEXT NOT NULL,
+            expires_at   TEXT NOT NULL,     -- empty: never, or nothing was shown
+            patients     TEXT NOT NULL,     -- keyed hashes of HealthEx's own IDs of the patient
+            check_value  INTEGER NOT NULL,
+            PRIMARY KEY (project, external_id, consent_type)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE reminder (
+            project     INTEGER NOT NULL REFERENCES project,
+            external_id TEXT NOT NULL,
+            run_id      TEXT NOT NULL,
+            reminded_at TEXT NOT NULL,
+            check_value INTEGER NOT NULL,
+            PRIMARY KEY (project, external_id, run_id)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute(
+        """
+        CREATE TRIGGER response_goes_with_link AFTER DELETE ON link BEGIN
+            DELETE FROM response WHERE project = OLD.project AND external_id = OLD.external_id;
+            DELETE FROM reminder WHERE project = OLD.project AND external_id = OLD.external_id;
+        END
+        """
+    )
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first_tables,
     _runs_and_check_values,
@@ -270,6 +309,7 @@ _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _identity,
     _people,
     _undoing,
+    _responses,
 )
 """In their order: the first makes version 1 of an empty file."""
 

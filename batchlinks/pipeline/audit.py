@@ -20,6 +20,7 @@ from batchlinks import logs
 from batchlinks.config.paths import data_folder
 from batchlinks.errors import BatchlinksError, exit_code_of
 from batchlinks.pipeline.context import RunContext
+from batchlinks.results.status_summary import StatusSummary
 from batchlinks.results.summary import Summary
 from batchlinks.version import __version__
 
@@ -29,12 +30,30 @@ NAME = "audit.jsonl"
 @contextmanager
 def audited(roster: str, context: RunContext, *, check: bool) -> Iterator[Summary]:
     """The summary of a run or check that begins. However it ends, the log and the audit log have a line on it."""
-    summary = Summary(run_id=uuid.uuid4().hex[:12], version=__version__, started_at=datetime.now(UTC), check=check)
+    summary = Summary(run_id=_new_run_id(), version=__version__, started_at=datetime.now(UTC), check=check)
+    with _recorded(summary, roster, context):
+        yield summary
+
+
+@contextmanager
+def audited_status(roster: str, context: RunContext) -> Iterator[StatusSummary]:
+    """The same of a status."""
+    summary = StatusSummary(run_id=_new_run_id(), version=__version__, started_at=datetime.now(UTC), check=False)
+    with _recorded(summary, roster, context):
+        yield summary
+
+
+def _new_run_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+@contextmanager
+def _recorded(summary: Summary, roster: str, context: RunContext) -> Iterator[None]:
     summary.roster = roster
     began = time.monotonic()
     with logs.bound(run_id=summary.run_id):
         try:
-            yield summary
+            yield
         except BaseException as error:
             if isinstance(error, BatchlinksError):
                 error.run_id = summary.run_id
@@ -45,7 +64,7 @@ def audited(roster: str, context: RunContext, *, check: bool) -> Iterator[Summar
             raise
         finally:
             seconds = round(time.monotonic() - began, 3)
-            logs.record(f"{'Check' if check else 'Run'} ended.", seconds=seconds, **summary.as_json())
+            logs.record(f"{summary.command.capitalize()} ended.", seconds=seconds, **summary.as_json())
 
 
 def append(summary: Summary, context: RunContext) -> None:
@@ -54,7 +73,7 @@ def append(summary: Summary, context: RunContext) -> None:
         return
     folder = data_folder(context.environment)
     line = {
-        "command": "check" if summary.check else "run",
+        "command": summary.command,
         **summary.as_json(),
         "outputs": _pictures_as_one(summary.outputs),
     }

@@ -65,9 +65,15 @@ def open_source(roster: str | Source, settings: RunSettings) -> Source:
 
 
 def open_results(
-    source: Source, settings: RunSettings, context: RunContext, project_id: str | None, *, check: bool = False
+    source: Source,
+    settings: RunSettings,
+    context: RunContext,
+    project_id: str | None,
+    *,
+    check: bool = False,
+    status: bool = False,
 ) -> ResultFiles | FramesOnly:
-    """Where the files of this run or check go; those of a DataFrame without a folder go nowhere.
+    """Where the files of this run, check or status go; those of a DataFrame without a folder go nowhere.
 
     Raises SettingsError where that folder or a password cannot be used.
     """
@@ -86,6 +92,7 @@ def open_results(
         password=read_result_password(context.environment) if settings.protect else None,
         csv_bom=settings.csv_bom,
         check=check,
+        status=status,
     )
 
 

@@ -1,10 +1,8 @@
 """The links that are not known yet: which IDs are to be sent, the calls, and each answer into the ledger as it comes."""
 
-import asyncio
 import functools
 import importlib.util
-import sys
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +15,12 @@ from batchlinks.config.secrets import Credentials
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.healthex.endpoint import Endpoint
-from batchlinks.healthex.outcomes import Linked, NotLinked, Outcome, RequestCounts, RequestPolicy
+from batchlinks.healthex.outcomes import Linked, NotLinked, Outcome, RequestCounts
 from batchlinks.healthex.whose_link import AnswerJudge
 from batchlinks.ledger import Ledger
 from batchlinks.logs import logger
 from batchlinks.next_steps import Setting
+from batchlinks.pipeline.call_loop import one_by_one, request_policy, run_until_told_to_stop
 from batchlinks.pipeline.contact_guard import ContactGuard
 from batchlinks.pipeline.context import RunHooks
 from batchlinks.pipeline.link_verification import LinkChecks
@@ -43,6 +42,9 @@ class RequestPlan:
 
     is_limited: bool
     """Whether only the first patients are taken, to try it out: whoever is in its workbook is handed out later as well."""
+
+    stopped_by: BatchlinksError | None = None
+    """What ended the run before its first call for a link: none is made then."""
 
     def take_known(self) -> pa.Table:
         """The known links. The plan lets go of them: a million take 150 MB."""
@@ -99,6 +101,8 @@ class LinkRequester:
         What stops it is a value here: what was answered is still written. Raises SettingsError where no call could be
         made at all.
         """
+        if plan.stopped_by is not None:
+            return plan.take_known(), RequestResult(stopped_by=plan.stopped_by)
         result = self._request(plan.to_send, plan.suspect, project_verified=plan.known.num_rows > 0)
         links = plan.take_known()
         if not len(plan.to_send):
@@ -138,18 +142,23 @@ class LinkRequester:
                 result.not_linked.append(outcome)
             progress.advance(linked=isinstance(outcome, Linked))
 
-        policy = RequestPolicy(
-            concurrency=min(settings.concurrency, len(ids)),
-            rate=settings.rate,
-            max_attempts=settings.max_attempts,
-            timeout_s=settings.timeout,
-            patience_s=settings.patience,
-            project_verified=project_verified,
-        )
+        policy = request_policy(settings, len(ids), project_verified=project_verified)
         progress.start(len(ids))
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(self._call_until_told_to_stop(ids, policy, record, result.counts))
+            run_until_told_to_stop(
+                lambda stopping: _choose_caller(settings)(
+                    one_by_one(ids),
+                    endpoint=self.endpoint,
+                    credentials=self.credentials,
+                    policy=policy,
+                    judge=self.judge,
+                    record=record,
+                    stopping=stopping,
+                    counts=result.counts,
+                    withholds=self.guard.withholds,
+                ),
+                self.hooks.interruption,
+            )
         except SettingsError:
             raise
         except BatchlinksError as error:
@@ -161,27 +170,6 @@ class LinkRequester:
         except BatchlinksError as error:
             result.stopped_by = error
         return result
-
-    async def _call_until_told_to_stop(
-        self, ids: pa.Array, policy: RequestPolicy, record: Callable[[Outcome], None], counts: RequestCounts
-    ) -> None:
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        interruption = self.hooks.interruption
-        with interruption.calls(lambda: loop.call_soon_threadsafe(stopping.set)):
-            if interruption.happened:  # just before
-                stopping.set()
-            await _choose_caller(self.settings)(
-                _one_by_one(ids),
-                endpoint=self.endpoint,
-                credentials=self.credentials,
-                policy=policy,
-                judge=self.judge,
-                record=record,
-                stopping=stopping,
-                counts=counts,
-                withholds=self.guard.withholds,
-            )
 
     @property
     def judge(self) -> AnswerJudge:
@@ -229,17 +217,3 @@ def _choose_caller(settings: RunSettings) -> Callable[..., Coroutine[Any, Any, N
     from batchlinks.healthex.link_inquiry import request_links
 
     return request_links
-
-
-def _one_by_one(ids: pa.Array) -> Iterator[str]:
-    for start in range(0, len(ids), 4096):
-        yield from ids[start : start + 4096].to_pylist()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None  # there is no uvloop for it
-    import uvloop
-
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

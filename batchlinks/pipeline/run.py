@@ -5,15 +5,16 @@ import functools
 import pyarrow as pa
 
 from batchlinks.config.secrets import read_credentials
-from batchlinks.config.settings import RunSettings, choose_project, deployment, validate
+from batchlinks.config.settings import RunSettings, validate
 from batchlinks.errors import SettingsError
 from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.ledger import DoNotContact, Ledger
 from batchlinks.logs import door, logger
-from batchlinks.next_steps import Advice, Do
 from batchlinks.outreach.outreach_plan import OutreachPlan
 from batchlinks.pipeline import audit
 from batchlinks.pipeline.annotation import annotate, open_for_annotation
+from batchlinks.pipeline.consent_answers import ConsentRequester
+from batchlinks.pipeline.consented import leave_out_consented
 from batchlinks.pipeline.contact_guard import ContactGuard, OptedOutMeanwhile
 from batchlinks.pipeline.context import Preview, RunContext, RunHooks
 from batchlinks.pipeline.delivery import (
@@ -43,6 +44,7 @@ from batchlinks.pipeline.missing_links import (
     plan_requests,
     require_cluster_installed,
 )
+from batchlinks.pipeline.project import find_endpoint
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run_ledger import open_run_ledger, warn_of_other_ledgers
 from batchlinks.plural import counted
@@ -65,7 +67,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
         hooks.interruption.deferrable() as defer_interruptions,
     ):
         settings = validate(settings)
-        endpoint = _find_endpoint(settings, context)
+        endpoint = find_endpoint(settings, context)
         summary.project_id, summary.api = endpoint.project_id, endpoint.api_url
         credentials = read_credentials(context.environment)
         require_cluster_installed(settings)
@@ -97,6 +99,9 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                     raise SettingsError("Canceled. Nothing was sent.")
 
                 defer_interruptions()
+                if settings.leave_out_consented:
+                    asking = ConsentRequester(endpoint, credentials, settings, ledger, guard, hooks)
+                    leave_out_consented(plan, screened, asking)
                 people.learn(plan.known, plan.to_send)
                 requester = LinkRequester(endpoint, credentials, settings, ledger, checks, guard, hooks)
                 delivery, result = _request_and_assign(requester, plan, roster, screened, output, outreach, summary)
@@ -146,14 +151,6 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
         # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.
         files.finish()
     return report
-
-
-def _find_endpoint(settings: RunSettings, context: RunContext) -> Endpoint:
-    project_id = choose_project(settings, context.config, context.environment)
-    if not project_id:
-        raise SettingsError("No project: ", Advice(Do.GIVE_PROJECT))
-    where = deployment(context.environment)
-    return Endpoint(where.api_url, where.link_host, project_id)
 
 
 def _request_and_assign(
@@ -244,6 +241,7 @@ def _preview_of(
 
 
 def _forget_old_links(ledger: Ledger, settings: RunSettings) -> None:
+    ledger.forget_responses(older_than_days=settings.response_keep_days)
     days = settings.ledger_keep_days
     if days is not None and (number := ledger.forget(older_than_days=days)):
         logger().info(

@@ -42,6 +42,11 @@ class Summary:
     audited: bool = False
     """Whether its line is in the audit log."""
 
+    @property
+    def command(self) -> str:
+        """As the audit log calls it."""
+        return "check" if self.check else "run"
+
     def reconcile(self) -> None:
         """Every row is accounted for once, or no file is released. Raises BatchlinksError."""
         if self.rows != self.linked + self.duplicates + sum(self.errors.values()):

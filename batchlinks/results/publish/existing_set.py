@@ -16,7 +16,7 @@ from typing import Literal
 
 from batchlinks.errors import ExitCode
 
-SummaryKind = Literal["summary", "check"]
+SummaryKind = Literal["summary", "check", "status"]
 
 
 SUFFIXES: Mapping[SummaryKind, tuple[str, ...]] = {
@@ -31,18 +31,38 @@ SUFFIXES: Mapping[SummaryKind, tuple[str, ...]] = {
         "letters.docx",
     ),
     "check": ("check.xlsx", "check.csv", "check.duplicates.csv", "check.corrections.csv"),
+    "status": (
+        "status.xlsx",
+        "status.csv",
+        "reminder.xlsx",
+        "reminder.csv",
+        "reminder.files.csv",
+        "reminder.letters.docx",
+    ),
 }
 """Of the files that a set may have, in any format."""
 
 
-FOLDERS: Mapping[SummaryKind, tuple[str, ...]] = {"summary": ("links", "qr", "letters"), "check": ()}
+FOLDERS: Mapping[SummaryKind, tuple[str, ...]] = {
+    "summary": ("links", "qr", "letters"),
+    "check": (),
+    "status": ("reminder", "reminder.qr", "reminder.letters"),
+}
 """Of the folders."""
 
 
-LINKS_ENTRIES = frozenset({"links.xlsx", "links.csv", "links", "files.csv", "qr", "letters.docx", "letters"})
-"""Of a run: the links workbook, the folder of those of a list that was split, and what goes with them."""
+LINKS_ENTRIES = frozenset(
+    {"links.xlsx", "links.csv", "links", "files.csv", "qr", "letters.docx", "letters"}
+    | {"reminder.xlsx", "reminder.csv", "reminder", "reminder.files.csv", "reminder.qr"}
+    | {"reminder.letters.docx", "reminder.letters"}
+)
+"""Of a run: the links workbook, the folder of those of a list that was split, and what goes with them. Of a status: the same
+of the reminder."""
 
-_WITH_LINKS = frozenset({"links.xlsx", "links.csv", "links", "letters.docx", "letters"})
+_WITH_LINKS = frozenset(
+    {"links.xlsx", "links.csv", "links", "letters.docx", "letters"}
+    | {"reminder.xlsx", "reminder.csv", "reminder", "reminder.letters.docx", "reminder.letters"}
+)
 
 _OS_METADATA_FILES = frozenset({".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini", ".directory"})
 """What file managers leave in a folder that somebody only looked at."""

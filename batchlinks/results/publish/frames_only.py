@@ -65,3 +65,14 @@ class FramesOnly:
         links = sheets["links"]
         digest = digest_of(links.headers, pa.table(list(links.columns), names=list(links.headers)))
         return PublishedFiles(None, {}, None, with_links=[LinksFile(self._name, digest)])
+
+    def publish_status(
+        self,
+        _summary: object,
+        sheets: Mapping[str, Sheet],
+        *_others: object,
+        last_look: Callable[[], object] = lambda: None,
+        **_more: object,
+    ) -> PublishedFiles:
+        """The same for a status, whose reminder is what has links."""
+        return self.publish(None, {"links": sheets["reminder"]} if "reminder" in sheets else {}, last_look=last_look)

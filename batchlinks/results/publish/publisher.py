@@ -52,7 +52,11 @@ from batchlinks.results.publish.existing_set import (
 from batchlinks.results.publish.workspace import Workspace, folder_lock, remove_entry
 from batchlinks.storage.private_files import fsync_folder, make_folder, private
 
-_LONGEST_SUFFIX = "links (before 2026-12-31 23.59.59).xlsx"
+_LONGEST_SUFFIX: Mapping[SummaryKind, str] = {
+    "summary": "links (before 2026-12-31 23.59.59).xlsx",
+    "check": "links (before 2026-12-31 23.59.59).xlsx",
+    "status": "reminder (before 2026-12-31 23.59.59).letters.docx",
+}
 _LONGEST_NAME = 255
 """Bytes in a file name that every usual file system takes."""
 
@@ -182,7 +186,7 @@ class Publisher:
         share_with_group: bool = False,
     ) -> None:
         """Raises SettingsError if `folder` or a name made from `stem` cannot be used."""
-        if len(os.fsencode(name_in_set(f"{stem} (99)", _LONGEST_SUFFIX))) > _LONGEST_NAME:
+        if len(os.fsencode(name_in_set(f"{stem} (99)", _LONGEST_SUFFIX[summary_kind]))) > _LONGEST_NAME:
             raise SettingsError("The patient list's file name is too long to name results after it. Shorten it.")
         check_folder(folder, share_with_group=share_with_group)
         self._folder = folder

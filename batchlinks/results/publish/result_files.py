@@ -21,6 +21,7 @@ from batchlinks.results.publish.publisher import LostPatients, OutgoingLinks, Pu
 from batchlinks.results.qr import qr_code
 from batchlinks.results.sheets import pictured
 from batchlinks.results.split import split
+from batchlinks.results.status_summary import StatusSummary
 from batchlinks.results.summary import Summary
 from batchlinks.results.xlsx.package import write_workbook
 from batchlinks.results.xlsx.sheet import MAX_HYPERLINKS, MAX_PICTURES, Sheet, TooManyRows
@@ -119,6 +120,7 @@ class ResultFiles:
         password: str | None = None,
         csv_bom: bool = True,
         check: bool = False,
+        status: bool = False,
     ) -> None:
         if output_dir is None and not isinstance(source, Path):
             raise SettingsError(*NO_FOLDER)
@@ -137,7 +139,7 @@ class ResultFiles:
             folder,
             Path(name).stem,
             Owner(owner or place, project_id),
-            summary_kind="check" if check else "summary",
+            summary_kind="check" if check else "status" if status else "summary",
             share_with_group=share_with_group,
         )
 
@@ -205,10 +207,53 @@ class ResultFiles:
             written["annotated"] = _ANNOTATED
         written |= self._write_errors([sheets[role] for role in _REPORT_ROLES if role in sheets])
         written |= self._write_letters(letters)
+        leave_links = not self._check and "links" not in sheets
+        return self._release_set(summary, written, leave_links, lost, last_look, on_placing)
+
+    def _named(self, outputs: Mapping[str, str], stem: str) -> list[LinksFile]:
+        """The files with links, by the names that they get."""
+        names = [name_in_set(stem, file.name) for file in self._with_links]
+        return [
+            replace(file, name=name, sha256=outputs[name]) for file, name in zip(self._with_links, names, strict=True)
+        ]
+
+    def publish_status(
+        self,
+        summary: StatusSummary,
+        sheets: Mapping[str, Sheet],
+        split_values: pa.Array | None = None,
+        letters: Mapping[str, LettersFile] = MappingProxyType({}),
+        *,
+        last_look: Callable[[], object] = lambda: None,
+        lost: LostPatients = lambda _: 0,
+        on_placing: Callable[[Sequence[LinksFile]], object] = lambda _: None,
+    ) -> PublishedFiles:
+        """As `publish`, for the sheets `status` and, where there is one, `reminder`, to whose rows `split_values` belong.
+
+        Without a reminder, one that is there stays.
+        """
+        written = {"status": self._write_sheets("status", (sheets["status"],), ("status",))[0]}
+        self._with_links = []
+        if "reminder" in sheets:
+            written |= self._write_reminder(sheets["reminder"], split_values)
+        if letters:
+            named = {f"reminder.{suffix}": write for suffix, write in letters.items()}
+            written |= self._write_letters(named, "reminder.")
+        return self._release_set(summary, written, "reminder" not in sheets, lost, last_look, on_placing)
+
+    def _release_set(
+        self,
+        summary: Summary,
+        written: Mapping[str, str],
+        leave_links: bool,
+        lost: LostPatients,
+        last_look: Callable[[], object],
+        on_placing: Callable[[Sequence[LinksFile]], object],
+    ) -> PublishedFiles:
         released = self._release.publish(
             summary.as_json(),
             lost=lost,
-            leave_links=not self._check and "links" not in sheets,
+            leave_links=leave_links,
             last_look=last_look,
             on_placing=lambda outputs, stem: on_placing(self._named(outputs, stem)),
         )
@@ -222,12 +267,15 @@ class ResultFiles:
             released.outgoing,
         )
 
-    def _named(self, outputs: Mapping[str, str], stem: str) -> list[LinksFile]:
-        """The files with links, by the names that they get."""
-        names = [name_in_set(stem, file.name) for file in self._with_links]
-        return [
-            replace(file, name=name, sha256=outputs[name]) for file, name in zip(self._with_links, names, strict=True)
-        ]
+    def _write_reminder(self, sheet: Sheet, values: pa.Array | None) -> dict[str, str]:
+        folder, qr = "reminder", "reminder.qr"
+        if values is None:
+            written = {"reminder": self._write_sheets(folder, (sheet,), (folder,), pictures=qr)[0]}
+            self._with_links = [LinksFile(written["reminder"], "")]
+        else:
+            written = {"reminder": folder, "reminder_files": f"{folder}.{_LIST}"}
+            self._write_folder_of_parts(sheet, values, folder, written["reminder_files"], qr)
+        return written | ({"reminder_qr": qr} if self._qr_folder(sheet, qr) else {})
 
     def _write_links(self, sheet: Sheet) -> dict[str, str]:
         """Role -> suffix of the file, or of the folder, that was written for it."""
@@ -236,30 +284,33 @@ class ResultFiles:
         return {"links": suffix} | self._qr_folder(sheet)
 
     def _write_parts(self, sheet: Sheet, values: pa.Array) -> dict[str, str]:
-        self._release.folder(_PARTS_FOLDER)
+        self._write_folder_of_parts(sheet, values, _PARTS_FOLDER, _LIST, _QR_FOLDER)
+        return {"links": _PARTS_FOLDER, "files": _LIST} | self._qr_folder(sheet)
+
+    def _write_folder_of_parts(self, sheet: Sheet, values: pa.Array, folder: str, list_of_files: str, qr: str) -> None:
+        self._release.folder(folder)
         counted = []
         self._with_links = []
         for part in split(sheet, values):
-            name = f"{_PARTS_FOLDER}/{part.name}"
-            (suffix,) = self._write_sheets(name, (part.sheet,), (name,), pictures=f"{_QR_FOLDER}/{part.name}")
+            name = f"{folder}/{part.name}"
+            (suffix,) = self._write_sheets(name, (part.sheet,), (name,), pictures=f"{qr}/{part.name}")
             counted.append((PurePosixPath(suffix).name, part.value, str(len(part.sheet))))
             self._with_links.append(LinksFile(suffix, "", part.positions, part.value))
-        with self._release.open(_LIST) as file:
+        with self._release.open(list_of_files) as file:
             write_csv(
                 file,
                 _LIST_HEADERS,
                 [pa.array(column, pa.string()) for column in zip(*counted, strict=True)] or _NO_PARTS,
             )
-        return {"links": _PARTS_FOLDER, "files": _LIST} | self._qr_folder(sheet)
 
-    def _qr_folder(self, sheet: Sheet) -> dict[str, str]:
+    def _qr_folder(self, sheet: Sheet, folder: str = _QR_FOLDER) -> dict[str, str]:
         if sheet.pictures is None:
             return {}
         if self._password is not None:
             logger().info("The QR codes are in the workbook only: pictures of their own would show the links in clear.")
             return {}
-        self._release.folder(_QR_FOLDER)
-        return {"qr": _QR_FOLDER}
+        self._release.folder(folder)
+        return {"qr": folder}
 
     def _write_annotated(self, annotated: AnnotatedWorkbook) -> None:
         with self._release.open(_ANNOTATED) as file:
@@ -268,10 +319,10 @@ class ResultFiles:
             else:
                 write_protected(file, annotated.save, self._password)
 
-    def _write_letters(self, letters: Mapping[str, LettersFile]) -> dict[str, str]:
-        """Encrypted as the workbooks are, where these are."""
-        if any(suffix.startswith(f"{_LETTERS_FOLDER}/") for suffix in letters):
-            self._release.folder(_LETTERS_FOLDER)
+    def _write_letters(self, letters: Mapping[str, LettersFile], before: str = "") -> dict[str, str]:
+        """Encrypted as the workbooks are, where these are. `before`: what their names begin with."""
+        if any(suffix.startswith(f"{before}{_LETTERS_FOLDER}/") for suffix in letters):
+            self._release.folder(f"{before}{_LETTERS_FOLDER}")
         for suffix, letters_file in letters.items():
             with self._release.open(suffix) as file:
                 if self._password is None:
