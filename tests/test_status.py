@@ -141,6 +141,31 @@ def test_three_reminders_in_a_row(command: Command, answered: RunningSimulator, 
 
 
 @pytest.mark.usefixtures("answered")
+def test_a_reminder_is_never_taken_away_by_what_comes_after_it(
+    command: Command, tmp_path: Path, private_home: Path
+) -> None:
+    roster = roster_of(tmp_path, ["00000120", "00000121"])
+    command("run", roster)
+    handed_out_long_ago(private_home)
+    command("status", roster, "--reminder")
+    first = (tmp_path / "patients.reminder.xlsx").read_bytes()
+
+    for options in ([], ["--reminder"]):  # without one, and with nobody to remind
+        assert command("status", roster, *options).code == 0
+        assert (tmp_path / "patients.reminder.xlsx").read_bytes() == first
+
+    roster_of(tmp_path, ["00000120", "00000121", "00000122"])
+    command("run", roster)
+    handed_out_long_ago(private_home)
+    ended = command("status", roster, "--reminder")
+
+    assert [row["MRN"] for row in reminded(tmp_path)] == ["00000122"]
+    (kept,) = tmp_path.glob("patients.reminder (before *).xlsx")
+    assert kept.read_bytes() == first
+    assert kept.name in ended.last_line
+
+
+@pytest.mark.usefixtures("answered")
 def test_letters_that_left_later_are_given_time(command: Command, tmp_path: Path, private_home: Path) -> None:
     roster = roster_of(tmp_path, IDS[:20])
     command("run", roster)

@@ -172,6 +172,8 @@ def last_line_of_status(report: "StatusReport") -> str:
         said += f" {counted(sum(summary.errors.values()), 'row is', 'rows are')} left out."
     if report.wanted_reminder:
         said += _reminder_in_words(report)
+    if published.kept_as:
+        said += f" The reminder of before stays, as {', '.join(published.kept_as)}."
     if published.obstacle:
         said += f" They have another name, since {published.obstacle}."
     names = ", ".join(_named(path) for path in published.paths.values())

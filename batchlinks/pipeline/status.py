@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +78,7 @@ def status(
         reminding = _reminder_rule(chosen, settings)
         with open_results(source, settings, context, endpoint.project_id, status=True) as files:
             roster = load_roster(source, settings, context, hooks, summary)
-            output = plan_output(roster, settings)
+            output = plan_output(roster, settings, endpoint.link_host)
             outreach = plan_letters_and_messages(roster, settings, output)
             with open_run_ledger(settings, context, api=endpoint.api_url, project_id=endpoint.project_id) as ledger:
                 summary.ledger_id = ledger.ledger_id
@@ -110,6 +111,8 @@ def status(
                             written.split_values,
                             written.letters,
                             last_look=guard.check_unchanged,
+                            lost=writer.lost_patients(written, files.owner, place),
+                            on_placing=partial(_announce, ledger, written, place),
                         )
                         break
                     except OptedOutMeanwhile:
@@ -361,6 +364,11 @@ class _StatusWriter:
                 "patient who has consented that HealthEx shows it."
             )
         return [refusal is None for refusal in refusals]
+
+
+def _announce(ledger: Ledger, written: _Written, folder: str, with_links: Sequence[LinksFile]) -> None:
+    """Let the ledger know of the reminder that is about to be placed."""
+    ledger.announce_files(folder, written.reminders(with_links))
 
 
 def _note(
