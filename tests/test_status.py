@@ -556,3 +556,9 @@ def test_python_asks_too(tmp_path: Path) -> None:
     assert set(report.published.paths) == {"status", "reminder", "summary"}
     with pytest.raises(batchlinks.SettingsError):
         batchlinks.status(roster, mailed_on="soon")
+
+    frame = report.frame("status")[["MRN", "First Name"]]
+    of_frame = batchlinks.status(frame, reminder=True, after_days=0)
+    assert of_frame.published.folder is None
+    assert of_frame.summary.responses == report.summary.responses
+    assert of_frame.summary.reminded == report.summary.reminded

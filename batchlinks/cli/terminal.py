@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batchlinks.pipeline.report import Report
     from batchlinks.pipeline.status_report import StatusReport
     from batchlinks.progress import Progress
+    from batchlinks.results.publish.result_files import PublishedFiles
 
 _speaking = False
 
@@ -176,8 +177,7 @@ def last_line_of_status(report: "StatusReport") -> str:
         said += f" The reminder of before stays, as {', '.join(published.kept_as)}."
     if published.obstacle:
         said += f" They have another name, since {published.obstacle}."
-    names = ", ".join(_named(path) for path in published.paths.values())
-    return f"{said} Files in {published.folder.resolve()}: {names}"
+    return f"{said} {_where(published)}".rstrip()
 
 
 def _reminder_in_words(report: "StatusReport") -> str:
@@ -203,10 +203,15 @@ def last_line(report: "Report") -> str:
     said = " ".join([said, *report.remarks])
     if published.obstacle:
         said += f" They have another name, since {published.obstacle}."
+    return f"{said} {_where(published)}".rstrip()
+
+
+def _where(published: "PublishedFiles") -> str:
+    """Where the files are, as the end of a line; "" where there are none."""
     if published.folder is None:
-        return said
+        return ""
     names = ", ".join(_named(path) for path in published.paths.values())
-    return f"{said} Files in {published.folder.resolve()}: {names}"
+    return f"Files in {published.folder.resolve()}: {names}"
 
 
 def _named(path: "Path") -> str:

@@ -57,7 +57,7 @@ class RunOptions(TypedDict, total=False):
     patience: float
     workers: int | None
     cluster: str | None
-    consent_type: str | Sequence[str]
+    consent_type: Sequence[str]
     strict_links: bool
     ledger: str | Path | None
     no_ledger: bool

@@ -382,8 +382,10 @@ def _note(
     """Who stands in the files that are in their place now; only then was somebody reminded."""
     ids = written.ids.filter(pa.array(written.reminded))
     ledger.record_reminders(ids.to_pylist(), run_id=summary.run_id, instead_of=repeats)
-    name = published.paths["status"].name
-    files = [*written.reminders(published.with_links), written.status(name, summary.outputs[name])]
+    files = written.reminders(published.with_links)
+    if "status" in published.paths:
+        name = published.paths["status"].name
+        files.append(written.status(name, summary.outputs[name]))
     ledger.note_files(folder, files, replaced=published.outgoing.replaced, renamed=published.outgoing.renamed)
 
 
