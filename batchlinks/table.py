@@ -136,6 +136,9 @@ class Table:
     """Of an annotated workbook."""
 
     sheet: str | None = None
+    sheets: tuple[str, ...] = ()
+    """Of a workbook: the names of all its sheets."""
+
     header_row: int = 0
     """As a spreadsheet numbers it; 0 where the list has no header."""
 

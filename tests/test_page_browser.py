@@ -31,6 +31,9 @@ MEMBERS = b"MRN,Member ID,Name\n" + b"".join(b"%d,M%d,Pat %d\n" % (500_001 + n, 
 
 Open = Callable[..., Page]
 
+expect.set_options(timeout=20_000)
+"""A check starts a process, which takes its time on a computer that is busy."""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

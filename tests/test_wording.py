@@ -61,7 +61,7 @@ def test_an_error_says_the_same_at_every_door_and_what_to_do_in_words_of_each() 
     assert str(error) == (
         "list.xlsx is protected with a password. Set BATCHLINKS_ROSTER_PASSWORD to it, or save the file without one."
     )
-    assert error.said_at(PAGE) == "list.xlsx is protected with a password. Save it without one, or ask IT."
+    assert error.said_at(PAGE) == "list.xlsx is protected with a password. Type its password."
 
 
 @pytest.mark.parametrize("part", ["text", Setting("id_width"), Advice(Do.ALLOW_LENGTHS, 8, "MRN"), Advice(Do.GO_ON)])

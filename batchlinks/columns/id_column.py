@@ -47,8 +47,12 @@ class IdColumn:
 class IdColumnUndecided(RosterError):
     """Nobody but the user can say which column it is. The message holds nothing that could be a patient's."""
 
-    def __init__(self, *parts: Part, candidates: tuple[int, ...], names: tuple[str, ...]) -> None:
+    def __init__(
+        self, *parts: Part, candidates: tuple[int, ...], names: tuple[str, ...], joined: str | None = None
+    ) -> None:
         super().__init__(*parts)
+        self.joined = joined
+        """Two columns that together seem to be it, as `--id-column` takes them: `Subscriber ID+Suffix`."""
         self.candidates = candidates
         """Positions of the columns that could be it, the most likely first; may be empty."""
         self.names = names
@@ -207,7 +211,9 @@ def _found(table: "Table") -> IdColumn:
         raise _undecided(headers, offered, _why_none(headers, living or candidates), example=_plainest(living))
     objection = _objection(table, chosen[0])
     if objection:
-        raise _undecided(headers, offered, objection)
+        beside = person_code(table, chosen[0])
+        joined = None if beside is None else "+".join(callable_names(headers, (chosen[0].at, beside)))
+        raise _undecided(headers, offered, objection, joined=joined)
     return IdColumn((chosen[0].at,), display_names(headers)[chosen[0].at])
 
 
@@ -370,7 +376,12 @@ def _describe(headers: Sequence[str], columns: Sequence[int]) -> list[str]:
 
 
 def _undecided(
-    headers: Sequence[str], candidates: Sequence[int], what: str, *, example: int | None = None
+    headers: Sequence[str],
+    candidates: Sequence[int],
+    what: str,
+    *,
+    example: int | None = None,
+    joined: str | None = None,
 ) -> IdColumnUndecided:
     shown = [] if candidates else [at for at, header in enumerate(headers) if is_plain(header)][:_HEADERS_SHOWN]
     there = f" Among the columns: {_list_columns(headers, shown)}." if shown else ""
@@ -380,6 +391,7 @@ def _undecided(
         Advice(Do.CHOOSE_ID_COLUMN, example=likeliest),
         candidates=tuple(candidates),
         names=callable_names(headers, candidates),
+        joined=joined,
     )
 
 

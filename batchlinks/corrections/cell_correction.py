@@ -84,6 +84,21 @@ def apply_corrections(table: Table, corrections: Iterable[CellCorrection]) -> Ta
     )
 
 
+def with_former_texts(table: Table, corrections: Iterable[CellCorrection]) -> list[CellCorrection]:
+    """The same corrections with what each cell held before, from the list; those that change nothing are left out."""
+    names = display_names(table.headers)
+    corrections = list(corrections)
+    positions = _positions_of(table, {each.row for each in corrections})
+    found = []
+    for each in corrections:
+        was = ""
+        if each.column in names and each.row in positions:
+            was = table.cells.column(names.index(each.column))[positions[each.row]].as_py()
+        if was != each.now:
+            found.append(replace(each, was=was))
+    return found
+
+
 def _positions_of(table: Table, rows: set[int]) -> dict[int, int]:
     """Row number -> position of the first row that has it."""
     found = np.flatnonzero(np.isin(table.row_numbers, np.array(sorted(rows), dtype=np.int64)))

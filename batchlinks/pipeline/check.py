@@ -39,6 +39,7 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
                 screened = apply_screening(roster, settings, withdrawn=withdrawn)
                 people = KnownPeople(roster, screened, None if ledger is None else ledger.people, changes_ledger=False)
                 people.hold_back_others()
+            hooks.on_screened(screened)
             outreach.warn(screened)
             log_warnings(screened)
             for caution in roster.undecided:
@@ -48,7 +49,7 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
             published = files.publish(summary, sheets)
         audit.append(summary, context)
         files.finish()
-    return Report(summary, published, sheets, refused, undecided=roster.undecided)
+    return Report(summary, published, sheets, refused, undecided=roster.undecided, corrections=roster.corrections)
 
 
 @contextmanager

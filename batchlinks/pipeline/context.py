@@ -11,6 +11,7 @@ from batchlinks.pipeline.report import Report
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.publish.result_files import PublishedFiles
 from batchlinks.row_codes import ToDo
+from batchlinks.screening.result import Screened
 from batchlinks.signals import Interruption
 from batchlinks.table import Table
 
@@ -79,6 +80,9 @@ class RunHooks:
 
     on_table: Callable[[Table], object] = lambda _: None
     """Hears of the table as soon as it is read: before its ID column is chosen, and also where that is undecided."""
+
+    on_screened: Callable[[Screened], object] = lambda _: None
+    """Hears what became of every row, as soon as that is known; a run goes on to change it."""
 
     on_published: Callable[[PublishedFiles], object] = lambda _: None
     """Takes the results further once they are in place: only then does a patient count as handed out."""

@@ -15,7 +15,7 @@ from batchlinks.columns.id_column import IdColumn, IdColumnUndecided, choose_id_
 from batchlinks.config.id_pattern import IdPattern
 from batchlinks.config.secrets import RESULT_PASSWORD, read_result_password, read_secret
 from batchlinks.config.settings import RunSettings, deployment
-from batchlinks.corrections.cell_correction import CellCorrection, apply_corrections
+from batchlinks.corrections.cell_correction import CellCorrection, apply_corrections, with_former_texts
 from batchlinks.corrections.corrections_file import find_changes, read_corrections
 from batchlinks.errors import RosterError, SettingsError
 from batchlinks.healthex.whose_link import candidates, xid_of
@@ -158,13 +158,14 @@ def _correct(
     source: Source, table: Table, settings: RunSettings, context: RunContext, options: ReadOptions
 ) -> tuple[Table, Sequence[CellCorrection]]:
     """The list with its corrections, and these."""
-    found, by = list(context.corrections), context.user or user_name()
+    found, by = with_former_texts(table, context.corrections), context.user or user_name()
     if table.annotated is not None and isinstance(source, Path):
         found += _changes_in_annotated(source, table, options, by)
     if settings.corrections is not None:
         found += read_corrections(
             settings.corrections, apply_corrections(table, found), by=by, password=options.password
         )
+    found = list({(each.row, each.column, each.now): each for each in found}.values())
     if found:
         cells, rows = len(found), len({each.row for each in found})
         logger().info(
@@ -218,7 +219,9 @@ def _with_ragged_rows(question: IdColumnUndecided, table: Table) -> IdColumnUnde
     if not table.ragged_fields:
         return question
     cause = ragged_rows(table.ragged_fields, len(table), len(table.headers), table.separator or ",")
-    return IdColumnUndecided(f"{cause} ", *question.args, candidates=question.candidates, names=question.names)
+    return IdColumnUndecided(
+        f"{cause} ", *question.args, candidates=question.candidates, names=question.names, joined=question.joined
+    )
 
 
 def read_roster_password(settings: RunSettings, environment: Mapping[str, str]) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 
 from batchlinks.columns.cautions import Caution
+from batchlinks.corrections.cell_correction import CellCorrection
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.plural import counted
 from batchlinks.results.publish.result_files import PublishedFiles
@@ -42,6 +43,9 @@ class Report:
 
     undecided: Sequence[Caution] = ()
     """Of a check: columns such as `Deceased` about which a run will ask."""
+
+    corrections: Sequence[CellCorrection] = field(default=(), repr=False)
+    """Cells of the list that were corrected."""
 
     @property
     def exit_code(self) -> ExitCode:

@@ -82,6 +82,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 warn_of_other_ledgers(files.folder, ledger, settings, context)
                 guard = ContactGuard(do_not_contact, ledger, exact_ids=settings.exact_ids)
                 screened = apply_screening(roster, settings, withdrawn=guard.listed)
+                hooks.on_screened(screened)
                 guard.watch(screened)
                 people = KnownPeople(roster, screened, None if settings.no_ledger else ledger.people)
                 people.hold_back_others()
@@ -146,7 +147,15 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                     people.finish(plan.to_send, result.issued)
                 _forget_old_links(ledger, settings)
         audit.append(summary, context)
-        report = Report(summary, published, sheets, refused, result.stopped_by, moved=len(delivery.moved))
+        report = Report(
+            summary,
+            published,
+            sheets,
+            refused,
+            result.stopped_by,
+            moved=len(delivery.moved),
+            corrections=roster.corrections,
+        )
         hooks.on_finished(report)
         # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.
         files.finish()

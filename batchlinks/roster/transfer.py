@@ -43,6 +43,7 @@ class TableInfo:
     formats_unknown: bool = False
     total_rows: list[int] = field(default_factory=list)
     ragged_fields: list[tuple[int, list[str]]] = field(default_factory=list)
+    sheets: list[str] = field(default_factory=list)
     properties: dict[str, str] = field(default_factory=dict)
     """Custom properties of a workbook that we wrote."""
 
@@ -139,6 +140,7 @@ def _table(received: pa.Table, facts: TableInfo, name: str) -> Table:
         name=name,
         sha256=facts.sha256,
         sheet=facts.sheet,
+        sheets=tuple(facts.sheets),
         header_row=facts.header_row,
         encoding=facts.encoding,
         encoding_guessed=facts.encoding_guessed,

@@ -81,6 +81,7 @@ class _Workbook:
     def read(self, options: ReadOptions, writer: TableWriter) -> TableInfo:
         """Send the one table that is the roster."""
         sheets = [sheet.name for sheet in self._book.sheets_metadata if sheet.typ == calamine.SheetTypeEnum.WorkSheet]
+        everything = list(sheets)
         if options.sheet is not None:
             sheets = [named_sheet(self._name, sheets, options.sheet)]
         elif self._details:
@@ -99,6 +100,7 @@ class _Workbook:
             headers=list(start.headers),
             header_row=start.header_row,
             sheet=sheet,
+            sheets=everything,
             hidden_sheet=not visible[sheet],
             hidden_rows=hidden,
             # Of an .xls, only our own reader knows the formats: somebody is to look where they matter.

@@ -11,6 +11,16 @@ from batchlinks.web.wording import Asks
 
 
 @dataclass(frozen=True, slots=True)
+class RowValues:
+    """A row of the list, as far as somebody needs to see it to know whose it is."""
+
+    row: int
+    """As a spreadsheet numbers it."""
+
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One kind of reason for which rows get no link."""
 
@@ -23,6 +33,18 @@ class Problem:
     in_rows: str
     """Which, as a spreadsheet numbers them: the first of them."""
 
+    task: str = ""
+    """What to do, as a verb with a count: `Type 14 IDs in full: leading zeros are missing`."""
+
+    columns: Sequence[str] = ()
+    """Of the cells in `rows`."""
+
+    to_correct: Sequence[str] = ()
+    """Those of these columns whose cells may be corrected on the page."""
+
+    rows: Sequence[RowValues] = ()
+    """The first of them, with their values."""
+
 
 @dataclass(frozen=True, slots=True)
 class SamplePreview:
@@ -34,6 +56,9 @@ class SamplePreview:
 
     rows: list[list[str | None]] = field(default_factory=list)
     """A cell for each of these columns; None where it is held back."""
+
+    ids: list[str] = field(default_factory=list)
+    """The ID of each row as it will be sent; "" where it will not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +105,30 @@ class CheckResult:
     warnings: tuple[str, ...] = ()
     """Sentences."""
 
+    warning_rows: tuple[str, ...] = ()
+    """For each warning the rows that it is about, "" for none."""
+
+    lengths: tuple[tuple[int, int], ...] = ()
+    """Digits, and how many all-digit IDs have so many; the most frequent first."""
+
+    lengths_in_doubt: bool = False
+    """Whether somebody should say if the shorter ones have lost their zeros."""
+
+    sheets: tuple[str, ...] = ()
+    header_row: int = 0
+    encoding: str | None = None
+    doubt: str = ""
+    """Why the ID column is undecided."""
+
+    list_sha256: str = ""
+    """Of the file."""
+
+    report_of: str = ""
+    """Of an error report or an annotated workbook: the SHA-256 of the list to which it belongs."""
+
+    corrections: tuple[Mapping[str, Any], ...] = ()
+    """Cells that were corrected, as `CellCorrection.as_json` has them."""
+
     problems: tuple[Problem, ...] = ()
     preview: SamplePreview = field(default_factory=SamplePreview)
     for_staff: tuple[int, ...] = ()
@@ -101,13 +150,24 @@ class CheckResult:
     def from_json(cls, told: Mapping[str, Any]) -> Self:
         """What `as_json` wrote, here or in version 0.2.0; what an earlier version did not write gets its default."""
         values = _known(cls, told)
-        for name in ("columns", "at", "candidates", "can_hold_ids", "warnings", "for_staff"):
+        for name in (
+            "columns",
+            "at",
+            "candidates",
+            "can_hold_ids",
+            "warnings",
+            "warning_rows",
+            "for_staff",
+            "sheets",
+            "corrections",
+        ):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         values["cautions"] = tuple(
             CautionQuestion(**_known(CautionQuestion, each)) for each in values.get("cautions", ())
         )
-        values["problems"] = tuple(Problem(**_known(Problem, each)) for each in values.get("problems", ()))
+        values["lengths"] = tuple((digits, rows) for digits, rows in values.get("lengths", ()))
+        values["problems"] = tuple(problem_of_json(each) for each in values.get("problems", ()))
         values["preview"] = SamplePreview(**_known(SamplePreview, values.get("preview", {})))
         return cls(**values)
 
@@ -125,6 +185,9 @@ class CheckRefusal:
     sheets: tuple[str, ...] = ()
     """Of which somebody has to choose one, where `asks` is "sheet"."""
 
+    header_rows: tuple[int, ...] = ()
+    """Of which somebody has to choose one, where `asks` is "tables"."""
+
     def as_json(self) -> dict[str, Any]:
         """For the server; `read_check` reads it."""
         return asdict(self)
@@ -133,8 +196,14 @@ class CheckRefusal:
 def read_check(told: Mapping[str, Any]) -> CheckResult | CheckRefusal:
     """What a job has answered."""
     if "refused" in told:
-        return CheckRefusal(told["refused"], told["asks"], tuple(told["sheets"]))
+        return CheckRefusal(told["refused"], told["asks"], tuple(told["sheets"]), tuple(told["header_rows"]))
     return CheckResult.from_json(told)
+
+
+def problem_of_json(told: Mapping[str, Any]) -> Problem:
+    """What `asdict` made of one, here or in version 0.2.0."""
+    values = _known(Problem, told)
+    return Problem(**{**values, "rows": [RowValues(**each) for each in values.get("rows", ())]})
 
 
 def _known(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
+from batchlinks.corrections.cell_correction import CellCorrection
+from batchlinks.pipeline.audit import user_name
 from batchlinks.web.form_fields import RunFields, from_form, given
 from batchlinks.web.runs import File, Run, Runs, TooLarge, Unusable
 from batchlinks.web.uploads import Upload
@@ -36,6 +38,35 @@ class UnusableBody(ErrorBody):
         "or a password; null where it has to be mended elsewhere.",
     )
     sheets: list[str] | None = Field(None, description="Where several sheets could be the list: name one as `sheet`.")
+    header_rows: list[int] | None = Field(
+        None, description="Where a sheet has several tables: name the row of the right headers as `header_row`."
+    )
+
+
+class TypedCell(BaseModel):
+    """A cell of the list as somebody typed it."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=10_000)
+
+    row: int = Field(ge=1, le=10_000_000, description="As a spreadsheet numbers it.")
+    column: str = Field(description="By its name in `columns`.")
+    text: str = Field(alias="is", description="What the cell is to hold.")
+
+
+class TypedCells(BaseModel):
+    """Corrections of a list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cells: list[TypedCell] = Field(min_length=1, max_length=10_000)
+
+
+class Password(BaseModel):
+    """What opens a protected list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: str = Field(min_length=1, max_length=255)
 
 
 def _answers(*codes: int) -> dict[int | str, dict[str, Any]]:
@@ -86,6 +117,11 @@ _FORM = {
                     "required": ["roster"],
                     "properties": {
                         "roster": {"type": "string", "format": "binary", "description": "The patient list."},
+                        "password": {
+                            "type": "string",
+                            "maxLength": 255,
+                            "description": "Of a protected list. It is kept nowhere.",
+                        },
                         **RunFields.model_json_schema()["properties"],
                     },
                     "additionalProperties": False,
@@ -119,8 +155,10 @@ async def upload(request: Request, runs: TheRuns, user: TheUser) -> Run:
         names = [name for name, value in form.multi_items() if isinstance(value, str)]
         if len(set(names)) != len(names):
             raise Unusable("A field is given twice.")
-        settings = from_form({name: str(form[name]) for name in names})
-        taken_in = await runs.upload(roster.filename or "", roster.file, settings, user)
+        texts = {name: str(form[name]) for name in names}
+        password = texts.pop("password", None)
+        settings = from_form(texts)
+        taken_in = await runs.upload(roster.filename or "", roster.file, settings, user, password=password)
     finally:
         await form.close()
     return runs.known(taken_in)
@@ -142,6 +180,50 @@ def one_run(upload: TheUpload, runs: TheRuns) -> Run:
 async def change(upload: TheUpload, changes: RunFields, runs: TheRuns, user: TheUser) -> Run:  # type: ignore[valid-type]
     """The list is checked again. What is not given stays as it is."""
     return runs.known(await runs.change(upload, given(changes), user))
+
+
+@router.post("/{run_id}/password", responses=_answers(404, 409, 413, 422), summary="Open a protected list")
+async def open_list(upload: TheUpload, given_password: Password, runs: TheRuns, user: TheUser) -> Run:
+    """The list is checked again with this password, which is kept nowhere: after a restart of the server it is asked again."""
+    return runs.known(await runs.change(upload, {}, user, password=given_password.password))
+
+
+@router.post(
+    "/{run_id}/again",
+    status_code=201,
+    responses=_answers(404, 413, 422),
+    summary="Check the list once more, beside this run",
+)
+async def again(upload: TheUpload, changes: RunFields, runs: TheRuns, user: TheUser) -> Run:  # type: ignore[valid-type]
+    """A new run of the same list with its settings, corrections and these changes. This run and its results stay."""
+    return runs.known(await runs.again(upload, given(changes), user))
+
+
+@router.post("/{run_id}/corrections", responses=_answers(404, 409, 413, 422), summary="Correct cells of the list")
+async def correct(upload: TheUpload, typed: TypedCells, runs: TheRuns, user: TheUser) -> Run:
+    """The whole list is checked again with these cells. A cell may be corrected again, or back to what it was."""
+    unknown = {cell.column for cell in typed.cells} - set(runs.known(upload).columns)
+    if unknown:
+        raise Unusable("A correction names a column that the list doesn't have.")
+    by = user or user_name()
+    cells = [CellCorrection(cell.row, cell.column, "", cell.text, by) for cell in typed.cells]
+    return runs.known(await runs.correct(upload, cells, user))
+
+
+@router.delete("/{run_id}/corrections", responses=_answers(404, 409, 422), summary="Take all corrections back")
+async def take_back(upload: TheUpload, runs: TheRuns, user: TheUser) -> Run:
+    """The list is checked again as it was uploaded."""
+    return runs.known(await runs.take_back_corrections(upload, user))
+
+
+@router.post(
+    "/{run_id}/corrections/from/{report_id}",
+    responses=_answers(404, 409, 422),
+    summary="Take over the corrections in another upload",
+)
+async def correct_from(upload: TheUpload, report_id: str, runs: TheRuns, user: TheUser) -> Run:
+    """The other upload is this list's error report with cells fixed, or its annotated workbook; it is deleted then."""
+    return runs.known(await runs.correct_from_upload(upload, runs.find(report_id, user), user))
 
 
 @router.post("/{run_id}/start", status_code=202, responses=_answers(404, 409), summary="Start it, or go on with it")
@@ -197,6 +279,8 @@ def _download(kind: File, summary: str, *endings: str) -> None:
 _download("links", "The links workbook; a zip archive where there are several files", ".xlsx", ".csv", ".zip")
 _download("errors", "The error report: the rows to fix", ".xlsx", ".csv")
 _download("duplicates", "The duplicates, where the format is CSV", ".csv")
+_download("corrections", "The corrected cells, where the format is CSV", ".csv")
+_download("annotated", "The list's own workbook with links in it, where it was asked for", ".xlsx")
 _download("summary", "The counts as JSON", ".json")
 _download("check", "The rows to fix as the check found them, before any start", ".xlsx", ".csv")
 

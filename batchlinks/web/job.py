@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from batchlinks.config.settings import Config, RunSettings
 from batchlinks.errors import BatchlinksError, ExitCode, defect
 from batchlinks.roster.reader_process import started_ahead
 from batchlinks.roster.source import RosterBytes
+from batchlinks.row_codes import WarningCode
 from batchlinks.signals import Interruption
 from batchlinks.storage.local import LocalFolder
 from batchlinks.storage.locks import acquire, release
@@ -28,10 +29,13 @@ from batchlinks.storage.private_files import private
 from batchlinks.web.check_result import CautionQuestion, CheckRefusal, CheckResult
 from batchlinks.web.form_fields import effective, is_path
 from batchlinks.web.uploads import Upload, Uploads, now
-from batchlinks.web.wording import PAGE, asks
+from batchlinks.web.wording import PAGE, Asks, asks
 
 if TYPE_CHECKING:
+    from batchlinks.columns.id_column import IdColumnUndecided
+    from batchlinks.pipeline.context import RunContext
     from batchlinks.pipeline.report import Report
+    from batchlinks.screening.result import Screened
     from batchlinks.table import Table
 
 _SAY_EVERY_S = 0.5
@@ -58,6 +62,12 @@ class Task:
     settings: Mapping[str, Any] | None = None
     """Of a check: what is to be tried; else what is saved."""
 
+    password: str | None = field(default=None, repr=False)
+    """Of a protected list."""
+
+    report: str | None = None
+    """Of a check: path of a fixed error report or annotated workbook whose corrections are to be taken over."""
+
     @property
     def base_settings(self) -> RunSettings:
         values: dict[str, Any] = {name: Path(value) if is_path(name) else value for name, value in self.base.items()}
@@ -82,6 +92,8 @@ class JobOutcome:
     total: int
     done: int
     ended_at: str
+    asks: Asks | None = None
+    """What somebody could answer to `message`."""
 
 
 class ServerShuttingDown(BaseException):
@@ -138,32 +150,55 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> CheckResult | CheckRe
     """What is in the list, or why that cannot be told."""
     from batchlinks.columns.id_column import IdColumnUndecided
     from batchlinks.pipeline.check import check as check_roster
-    from batchlinks.pipeline.context import RunContext, RunHooks
+    from batchlinks.pipeline.context import RunHooks
+    from batchlinks.roster.other_tables import TablesUndecided
     from batchlinks.roster.sheet_choice import SheetUndecided
+    from batchlinks.screening.result import Screened
     from batchlinks.table import Table
 
     tables: list[Table] = []
+    verdicts: list[Screened] = []
     try:
         settings = effective(task.base_settings, task.settings or {})
-        context = RunContext(config=Config(projects=task.projects), user=upload.owner)
-        hooks = RunHooks(on_table=tables.append, leave_cautions_open=True)
-        report = check_roster(_roster(uploads, upload), _placed(settings, uploads, upload), context, hooks)
-        return _findings(tables[0], report, settings, _within(uploads, upload, report.published.paths["errors"]))
+        hooks = RunHooks(on_table=tables.append, on_screened=verdicts.append, leave_cautions_open=True)
+        placed = _placed(settings, uploads, upload)
+        if task.report is not None:
+            placed = replace(placed, corrections=Path(task.report))
+        report = check_roster(_roster(uploads, upload), placed, _context(upload, task), hooks)
+        file = _within(uploads, upload, report.published.paths["errors"])
+        return _findings(tables[0], verdicts[0], report, settings, file)
     except IdColumnUndecided as undecided:
-        return _undecided(tables[0], undecided.names) if tables else _refusal(undecided)
+        return _undecided(tables[0], undecided) if tables else _refusal(undecided)
     except SheetUndecided as error:
         return replace(_refusal(error), sheets=tuple(error.sheets))
+    except TablesUndecided as error:
+        return replace(_refusal(error), header_rows=error.header_rows)
     except BatchlinksError as error:
         return _refusal(error)
     except Exception as error:
         return CheckRefusal(defect(error))
 
 
+def _context(upload: Upload, task: Task) -> "RunContext":
+    from batchlinks.corrections.cell_correction import CellCorrection
+    from batchlinks.pipeline.context import RunContext
+
+    environment: Mapping[str, str] = os.environ
+    if task.password:
+        environment = {**os.environ, "BATCHLINKS_ROSTER_PASSWORD": task.password}
+    return RunContext(
+        config=Config(projects=task.projects),
+        environment=environment,
+        user=upload.owner,
+        corrections=tuple(CellCorrection.from_json(each) for each in upload.corrections),
+    )
+
+
 def _refusal(error: BatchlinksError) -> CheckRefusal:
     return CheckRefusal(error.said_at(PAGE), asks(error))
 
 
-def _undecided(table: "Table", candidates: Sequence[str]) -> CheckResult:
+def _undecided(table: "Table", question: "IdColumnUndecided") -> CheckResult:
     """Of a list whose ID column somebody has to choose."""
     from batchlinks.columns.id_column import columns_for_ids, display_names
     from batchlinks.web import list_findings as findings
@@ -172,13 +207,33 @@ def _undecided(table: "Table", candidates: Sequence[str]) -> CheckResult:
         columns=tuple(display_names(table.headers)),
         rows=len(table),
         sheet=table.sheet,
-        candidates=tuple(candidates),
+        candidates=((question.joined,) if question.joined else ()) + question.names,
         can_hold_ids=tuple(columns_for_ids(table)),
         preview=findings.preview_of(table, None),
+        doubt=_as_sentence(question.said_at(PAGE)),
+        **_source_facts(table),
     )
 
 
-def _findings(table: "Table", report: "Report", settings: RunSettings, file: str) -> CheckResult:
+def _as_sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _source_facts(table: "Table") -> dict[str, Any]:
+    """Where the table was found, and to which list it belongs."""
+    from batchlinks.table import most_common_profile
+
+    origin = table.annotated.list_sha256 if table.annotated else most_common_profile(table.earlier).list_sha256
+    return {
+        "sheets": table.sheets,
+        "header_row": table.header_row,
+        "encoding": table.encoding,
+        "list_sha256": table.sha256,
+        "report_of": origin,
+    }
+
+
+def _findings(table: "Table", screened: "Screened", report: "Report", settings: RunSettings, file: str) -> CheckResult:
     from batchlinks.columns.cautions import question
     from batchlinks.columns.id_column import choose_id_column, columns_for_ids, display_names
     from batchlinks.results.sheets import kept_for_staff
@@ -197,12 +252,23 @@ def _findings(table: "Table", report: "Report", settings: RunSettings, file: str
         sendable=summary.linked,
         duplicates=summary.duplicates,
         errors=dict(summary.errors),
-        warnings=tuple(findings.warnings_of(summary.warnings)),
-        problems=tuple(findings.problems_of(report.refused)),
-        preview=findings.preview_of(table, column),
+        warnings=tuple(findings.warnings_of(summary.warnings, screened.lengths)),
+        warning_rows=tuple(findings.warning_rows_of(summary.warnings, screened)),
+        lengths=tuple(screened.lengths.rows.items()),
+        lengths_in_doubt=_lengths_in_doubt(summary.warnings, settings),
+        problems=tuple(findings.problems_of(report.refused, table, column)),
+        preview=findings.preview_of(table, column, screened),
+        corrections=tuple(each.as_json() for each in report.corrections),
+        **_source_facts(table),
         for_staff=kept_for_staff(table, column, settings),
         file=file,
     )
+
+
+def _lengths_in_doubt(warnings: Mapping[str, int], settings: RunSettings) -> bool:
+    """Whether IDs of other lengths would be sent, and nobody has said that this is right."""
+    decided = settings.any_length or settings.id_width is not None
+    return not decided and bool({WarningCode.NEAR_LENGTH.value, WarningCode.MIXED_LENGTHS.value} & warnings.keys())
 
 
 # --- a run ----------------------------------------------------------------------------------------------------
@@ -225,26 +291,42 @@ def run(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption
 def _run(
     uploads: Uploads, upload: Upload, task: Task, interruption: Interruption, progress: "FileProgress"
 ) -> JobOutcome:
-    from batchlinks.pipeline.context import RunContext, RunHooks
+    from batchlinks.columns.id_column import choose_id_column
+    from batchlinks.pipeline.context import RunHooks
     from batchlinks.pipeline.run import run as run_roster
+    from batchlinks.screening.result import Screened
+    from batchlinks.table import Table
     from batchlinks.web import list_findings as findings
 
+    tables: list[Table] = []
+    verdicts: list[Screened] = []
     try:
         settings = effective(task.base_settings, upload.settings)
-        context = RunContext(config=Config(projects=task.projects), user=upload.owner)
-        hooks = RunHooks(progress=progress, confirm=progress.plan, interruption=interruption)
-        report = run_roster(_roster(uploads, upload), _placed(settings, uploads, upload), context, hooks)
+        hooks = RunHooks(
+            progress=progress,
+            confirm=progress.plan,
+            interruption=interruption,
+            on_table=tables.append,
+            on_screened=verdicts.append,
+        )
+        placed = _placed(settings, uploads, upload)
+        report = run_roster(_roster(uploads, upload), placed, _context(upload, task), hooks)
+        column = choose_id_column(tables[0], settings.id_column, any_column=settings.any_column)
         files = _to_download(uploads, upload, report.published.paths["summary"], report.summary.outputs)
     except BatchlinksError as error:
-        return _failed(progress, error.exit_code, error.said_at(PAGE))
+        return replace(_failed(progress, error.exit_code, error.said_at(PAGE)), asks=asks(error))
     except Exception as error:
         return _failed(progress, ExitCode.BROKEN, defect(error))
     return JobOutcome(
         exit_code=report.exit_code,
         message=report.stopped_by.said_at(PAGE) if report.stopped_by else None,
-        summary={**report.summary.as_json(), "warnings": findings.warnings_of(report.summary.warnings)},
+        summary={
+            **report.summary.as_json(),
+            "warnings": findings.warnings_of(report.summary.warnings, verdicts[0].lengths),
+            "warning_rows": findings.warning_rows_of(report.summary.warnings, verdicts[0]),
+        },
         files=files,
-        problems=[asdict(problem) for problem in findings.problems_of(report.refused)],
+        problems=[asdict(problem) for problem in findings.problems_of(report.refused, tables[0], column)],
         total=progress.total,
         done=progress.done,
         ended_at=now(),

@@ -130,6 +130,10 @@ class JobQueue:
                 logger().info(f"Run {upload.id} ended with exit code {outcome['exit_code']}.", run=upload.id)
                 return
             if (self._uploads.of(upload) / "stop").exists():
+                # A worker of an earlier server may be at it still, and then it is the one that knows how far it came.
+                await asyncio.to_thread(self._uploads.wait_until_idle, upload, _PATIENCE_S)
+                if self._uploads.outcome(upload) is not None:
+                    return
                 stopped = JobOutcome(ExitCode.INTERRUPTED, "Stopped before it began.", {}, {}, [], 0, 0, now())
                 self._uploads.end(upload, asdict(stopped))
                 return

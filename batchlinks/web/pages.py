@@ -12,15 +12,34 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from batchlinks.errors import ExitCode
-from batchlinks.row_codes import Action, ToDo, action_of
+from batchlinks.row_codes import Action, ErrorCode, ToDo, action_of
 from batchlinks.version import __version__
 from batchlinks.web.access import NOTICE_STYLE
 from batchlinks.web.check_result import CheckResult
 from batchlinks.web.endpoints import TheRuns, TheUpload, TheUser
 from batchlinks.web.form_fields import SETTABLE
 from batchlinks.web.runs import Run, Runs, check_of
+from batchlinks.web.to_do import task_of
 from batchlinks.web.uploads import Upload
 from batchlinks.web.wording import LABELS
+
+_OVERRIDES = ("any_column", "id_width", "any_length", "any_shape", "exact_ids")
+"""Settings by which somebody said that a doubt is none: shown while they hold."""
+
+_ENCODINGS = {
+    "utf-8": "UTF-8",
+    "cp1252": "Windows-1252 (Western European)",
+    "cp1250": "Windows-1250 (Central European)",
+    "cp1251": "Windows-1251 (Cyrillic)",
+    "cp1253": "Windows-1253 (Greek)",
+    "cp1254": "Windows-1254 (Turkish)",
+    "iso8859-15": "ISO 8859-15",
+    "mac_roman": "Mac Roman",
+    "cp437": "DOS 437",
+    "cp850": "DOS 850",
+    "utf-16": "UTF-16",
+}
+"""Of a CSV: as Python names them, and as people do."""
 
 _HERE = Path(__file__).parent
 _SAMPLES = 3
@@ -84,6 +103,14 @@ def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
         problems=problems,
         preview=checked.preview,
         id_columns=checked.at,
+        doubt=checked.doubt,
+        is_report=bool(checked.report_of) and upload.started_at is None,
+        list_name=runs.find(known.belongs_to, user).name if known.belongs_to else "",
+        longest=max((digits for digits, _ in checked.lengths), default=0),
+        overrides=[name for name in _OVERRIDES if known.settings.get(name)],
+        former_files=[name for name in known.files if name != "check"] if known.state == "checked" else [],
+        encodings=_ENCODINGS,
+        asks_password=bool(outcome and outcome.get("asks") == "password"),
         for_staff=checked.for_staff,
         candidates=_candidates(checked),
         can_hold_ids=checked.choosable,
@@ -129,7 +156,7 @@ def _project_set_up(runs: Runs) -> str | None:
 def _from_counts(errors: Mapping[str, int]) -> list[dict[str, Any]]:
     """Where a run's rows are in its files only."""
     return [
-        {"code": code, "action": action_of(code).value, "count": count, "sentences": [], "in_rows": ""}
+        {"code": code, "action": action_of(code).value, "count": count, "sentences": [], "in_rows": "", "rows": []}
         for code, count in errors.items()
     ]
 
@@ -200,10 +227,16 @@ def _some(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
+def _task(problem: Mapping[str, Any]) -> str:
+    """Of a problem, also one that version 0.2.0 noted."""
+    told: str = problem.get("task") or ""
+    return told or task_of(ErrorCode(problem["code"]), problem["count"])  # type: ignore[call-arg]
+
+
 def _ordinal(number: int) -> str:
     return {1: "Next", 2: "Second", 3: "Third"}.get(number, f"{number}th")
 
 
 _templates.filters.update(
-    to_do=lambda errors: ToDo.of(errors).in_words(), when=_when, count=_count, some=_some, ordinal=_ordinal
+    to_do=lambda errors: ToDo.of(errors).in_words(), when=_when, count=_count, some=_some, ordinal=_ordinal, task=_task
 )

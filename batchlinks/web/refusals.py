@@ -55,8 +55,10 @@ def explain(app: FastAPI) -> None:
 
 
 def _unusable(request: Request, error: Unusable) -> Response:
-    sheets = {"sheets": list(error.sheets)} if error.sheets else {}
-    return refusal(request, 422, str(error), asks=error.asks, **sheets)
+    choices: dict[str, Any] = {"sheets": list(error.sheets)} if error.sheets else {}
+    if error.header_rows:
+        choices["header_rows"] = list(error.header_rows)
+    return refusal(request, 422, str(error), asks=error.asks, **choices)
 
 
 def _bad_setting(request: Request, error: SettingsError) -> Response:

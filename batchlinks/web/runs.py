@@ -17,10 +17,13 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, Field
 
 from batchlinks.config.settings import Config, RunSettings, choose_project
+from batchlinks.corrections.cell_correction import CellCorrection
 from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.logs import logger
 from batchlinks.pipeline import audit
+from batchlinks.storage.local import LocalFolder
 from batchlinks.web.check_result import CheckRefusal, CheckResult, read_check
+from batchlinks.web.choices import REMEMBERED, RememberedChoices
 from batchlinks.web.form_fields import effective, merged
 from batchlinks.web.job import Task
 from batchlinks.web.job_queue import JobQueue, kill_worker, start_worker
@@ -32,19 +35,24 @@ _CHECK_S = 90.0
 _CHECK_S_PER_MEGABYTE = 7.0  # a little more than reading may take
 _FINISHED = (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS)
 
-File = Literal["links", "errors", "duplicates", "summary", "check"]
+File = Literal["links", "errors", "duplicates", "corrections", "annotated", "summary", "check"]
 
 
 class Unusable(Exception):
     """422: the list or a setting cannot be used."""
 
-    def __init__(self, sentence: str, asks: Asks | None = None, sheets: Sequence[str] = ()) -> None:
+    def __init__(
+        self, sentence: str, asks: Asks | None = None, sheets: Sequence[str] = (), header_rows: Sequence[int] = ()
+    ) -> None:
         super().__init__(sentence)
         self.asks = asks
         """What somebody could answer to it."""
 
         self.sheets = sheets
         """Names of the sheets of which somebody has to choose one; empty where that is not asked."""
+
+        self.header_rows = header_rows
+        """Numbers of the rows of which one is the right header; empty where that is not asked."""
 
 
 class TooLarge(Exception):
@@ -67,9 +75,17 @@ class Run(BaseModel):
     name: str = Field(description="Of the uploaded file.")
     uploaded_at: str
     deleted_after: str = Field(description="When upload and results are deleted by themselves.")
+    owner: str | None = Field(description="Who uploaded it, where people sign in.")
     settings: dict[str, Any] = Field(description="What was set for this run.")
+    remembered: list[str] = Field(description="Settings that are as they were last time for a list with these columns.")
+    proposed_project: str | None = Field(
+        description="The project that a list with these columns was sent to last, where none is set."
+    )
     project: str | None = Field(description="The project that the links are for, by its name where it has one.")
     sheet: str | None
+    sheets: list[str] = Field(description="Of a workbook.")
+    header_row: int = Field(description="Row with the headers; 0: there are none.")
+    encoding: str | None = Field(description="Of a CSV.")
     columns: list[str]
     id_column: str | None = Field(description="Header of the column with the patient ID; null while undecided.")
     candidates: list[str] = Field(description="Columns that could be it, while undecided.")
@@ -82,6 +98,17 @@ class Run(BaseModel):
     duplicates: int | None
     errors: dict[str, int] = Field(description="Rows without a link for each code.")
     warnings: list[str]
+    warning_rows: list[str] = Field(description="For each warning the rows that it is about; empty for none.")
+    lengths: list[dict[str, int]] = Field(
+        description="Lengths of the all-digit IDs, the most frequent first: `digits`, and how many `rows` have so many."
+    )
+    lengths_in_doubt: bool = Field(
+        description="Whether IDs of other lengths would be sent: set `id_width` to add zeros, or `any_length`."
+    )
+    corrections: int = Field(description="Cells that were corrected.")
+    belongs_to: str | None = Field(
+        description="Of an error report or annotated workbook: the ID of the uploaded list to which its corrections belong."
+    )
     place: int | None = Field(description="In line, while waiting; 1 is next.")
     total: int = Field(description="Patients for whom this run gets a link.")
     done: int = Field(description="How many of them are settled, linked or not.")
@@ -113,6 +140,10 @@ class Runs:
     def __init__(self, rules: UploadRules) -> None:
         self.rules = rules
         self.uploads = Uploads(rules.data_folder / "uploads")
+        self.choices = RememberedChoices(rules.data_folder)
+        self._passwords: dict[str, str] = {}
+        """Of protected lists, by upload: in memory alone, so that a restart forgets them."""
+
         self._queue = JobQueue(self.uploads, self._task, rules.at_once)
         self._checks = asyncio.Semaphore(max(2, os.cpu_count() or 1))
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -166,7 +197,8 @@ class Runs:
             "message": None,
             "errors": checked.errors,
             "warnings": checked.warnings,
-            "files": ["check"] if checked.file else [],
+            "warning_rows": checked.warning_rows,
+            "files": sorted({*(["check"] if checked.file else []), *self._former_files(upload)}),
         }
         if outcome is not None:
             summary = outcome["summary"]
@@ -181,6 +213,7 @@ class Runs:
                 "message": outcome["message"],
                 "errors": summary.get("errors", checked.errors),
                 "warnings": summary.get("warnings", checked.warnings),
+                "warning_rows": summary.get("warning_rows", [] if summary else checked.warning_rows),
                 "files": sorted(outcome["files"]),
             }
         return Run(
@@ -188,9 +221,19 @@ class Runs:
             name=upload.name,
             uploaded_at=upload.uploaded_at,
             deleted_after=self._deleted_after(upload),
+            owner=upload.owner,
             settings=dict(upload.settings),
-            project=self.project_of(upload),
+            remembered=list(upload.recalled),
+            project=(project := self.project_of(upload)),
+            proposed_project=self._proposed_project(upload) if project is None else None,
             sheet=checked.sheet,
+            sheets=list(checked.sheets),
+            header_row=checked.header_row,
+            encoding=checked.encoding,
+            lengths=[{"digits": digits, "rows": rows} for digits, rows in checked.lengths],
+            lengths_in_doubt=checked.lengths_in_doubt,
+            corrections=len(upload.corrections),
+            belongs_to=self._list_of(upload),
             columns=list(checked.columns),
             id_column=checked.id_column,
             candidates=list(checked.candidates),
@@ -211,12 +254,35 @@ class Runs:
         names = {each: name for name, each in self.rules.config.projects.items()}
         return settings.project or names.get(project_id or "", project_id)
 
+    def _former_files(self, upload: Upload) -> list[str]:
+        """What an earlier attempt wrote, where the list was only looked at since."""
+        if upload.started_at is not None:
+            return []
+        return list((self.uploads.last_outcome(upload) or {}).get("files", ()))
+
+    def _proposed_project(self, upload: Upload) -> str | None:
+        choices = self.choices.recall(upload.owner, check_of(upload).columns)
+        name, project_id = choices.get("project"), choices.get("project_id")
+        if name is not None:
+            return str(name) if name in self.rules.config.projects else None
+        return None if project_id is None else str(project_id)
+
+    def _list_of(self, upload: Upload) -> str | None:
+        """The ID of the list whose corrections these are: the latest one of this user with these contents."""
+        sha256 = check_of(upload).report_of
+        if not sha256:
+            return None
+        lists = (other for other in self.all_of(upload.owner) if other.id != upload.id)
+        return next((other.id for other in lists if check_of(other).list_sha256 == sha256), None)
+
     def file(self, upload: Upload, kind: File) -> Path:
         """Raises NotNow before the run has ended, NotThere where it came to no such file."""
         if kind == "check":
             name: str | None = check_of(upload).file
         else:
             outcome = self.uploads.outcome(upload)
+            if outcome is None and upload.started_at is None:
+                outcome = self.uploads.last_outcome(upload)
             if outcome is None:
                 raise NotNow("There are no results yet.")
             name = outcome["files"].get(kind)
@@ -231,25 +297,118 @@ class Runs:
 
     # --- doing ------------------------------------------------------------------------------------------------
 
-    async def upload(self, name: str, content: IO[bytes], settings: Mapping[str, Any], user: str | None) -> Upload:
+    async def upload(
+        self,
+        name: str,
+        content: IO[bytes],
+        settings: Mapping[str, Any],
+        user: str | None,
+        *,
+        password: str | None = None,
+    ) -> Upload:
         """Take in a list and check it. Raises Unusable, and then nothing of it is kept."""
         upload = await asyncio.to_thread(self.uploads.receive, name, content, user)
         try:
+            if password:
+                self._passwords[upload.id] = password
             upload = await self._checked(upload, merged({}, settings))
+            upload = await self._as_last_time(upload, settings)
             self._note("uploaded", upload, user)
             return self.uploads.save(upload)
         except BaseException:
+            self._passwords.pop(upload.id, None)
             self.uploads.remove(upload.id)
             raise
 
-    async def change(self, upload: Upload, changes: Mapping[str, Any], user: str | None) -> Upload:
-        """Check it again with other settings. Raises NotNow while it waits or runs, and Unusable: then all is as before."""
+    async def _as_last_time(self, upload: Upload, given: Mapping[str, Any]) -> Upload:
+        """With what this user chose for the last list with these columns, where that can be used again."""
+        chosen = self.choices.recall(upload.owner, check_of(upload).columns)
+        missing = {name: chosen[name] for name in REMEMBERED if name in chosen and name not in given}
+        if not missing:
+            return upload
+        try:
+            upload = await self._checked(upload, merged(upload.settings, missing))
+        except Unusable:
+            return upload
+        return replace(upload, recalled=tuple(missing))
+
+    async def change(
+        self, upload: Upload, changes: Mapping[str, Any], user: str | None, *, password: str | None = None
+    ) -> Upload:
+        """Check it again with other settings. Raises NotNow while it waits or runs, and Unusable: then all is as before.
+
+        What it came to before stays until it is started again.
+        """
         async with self._alone(upload):
-            upload = self.find(upload.id, user)
-            if await self._is_under_way(upload):
-                raise NotNow("This list is waiting or running. Stop it first, or wait until it ends.")
+            upload = await self._at_rest(upload, user)
+            if password:
+                self._passwords[upload.id] = password
             upload = await self._checked(upload, merged(upload.settings, changes))
+            recalled = tuple(name for name in upload.recalled if name not in changes)
+            return self.uploads.save(replace(upload, started_at=None, recalled=recalled))
+
+    async def correct(self, upload: Upload, cells: Sequence[CellCorrection], user: str | None) -> Upload:
+        """Type these cells over, and check the whole list again. Raises as `change` does.
+
+        A cell that is corrected again, or back to what it was, replaces its earlier correction.
+        """
+        async with self._alone(upload):
+            upload = await self._at_rest(upload, user)
+            latest = {(each["row"], each["column"]): each for each in upload.corrections}
+            latest |= {(each.row, each.column): each.as_json() for each in cells}
+            upload = await self._checked(replace(upload, corrections=tuple(latest.values())), dict(upload.settings))
+            self._note("corrected", upload, user, cells=len(cells))
             return self.uploads.save(replace(upload, started_at=None))
+
+    async def take_back_corrections(self, upload: Upload, user: str | None) -> Upload:
+        """The list as it was uploaded, checked again. Raises as `change` does."""
+        async with self._alone(upload):
+            upload = await self._at_rest(upload, user)
+            upload = await self._checked(replace(upload, corrections=()), dict(upload.settings))
+            return self.uploads.save(replace(upload, started_at=None))
+
+    async def correct_from_report(self, upload: Upload, name: str, content: bytes, user: str | None) -> Upload:
+        """Take over the corrections in a fixed error report, or in the annotated workbook, of this list.
+
+        Raises as `change` does; Unusable too for a file that came from another list.
+        """
+        async with self._alone(upload):
+            upload = await self._at_rest(upload, user)
+            path = self.uploads.report_path(upload, name)
+            try:
+                LocalFolder(path.parent).write(path.name, content)
+                upload = await self._checked(upload, dict(upload.settings), report=str(path))
+            finally:
+                path.unlink(missing_ok=True)
+            self._note("corrected", upload, user, cells=len(upload.corrections))
+            return self.uploads.save(replace(upload, started_at=None))
+
+    async def correct_from_upload(self, upload: Upload, report: Upload, user: str | None) -> Upload:
+        """Take over the corrections in another uploaded file, which is deleted then. Raises as `correct_from_report`."""
+        content = await asyncio.to_thread((self.uploads.of(report) / "roster").read_bytes)
+        corrected = await self.correct_from_report(upload, report.name, content, user)
+        await self.delete(report, user)
+        return corrected
+
+    async def again(self, upload: Upload, changes: Mapping[str, Any], user: str | None) -> Upload:
+        """The same list as a new check beside this one, whose results stay what they are. Raises Unusable."""
+        upload = self.find(upload.id, user)
+        copied = await asyncio.to_thread(self.uploads.copy, upload)
+        try:
+            if (password := self._passwords.get(upload.id)) is not None:
+                self._passwords[copied.id] = password
+            copied = await self._checked(copied, merged({**upload.settings, "limit": None}, changes))
+            self._note("uploaded", copied, user)
+            return self.uploads.save(copied)
+        except BaseException:
+            self.uploads.remove(copied.id)
+            raise
+
+    async def _at_rest(self, upload: Upload, user: str | None) -> Upload:
+        upload = self.find(upload.id, user)
+        if await self._is_under_way(upload):
+            raise NotNow("This list is waiting or running. Stop it first, or wait until it ends.")
+        return upload
 
     async def start(self, upload: Upload, user: str | None) -> Upload:
         """Raises NotNow while the ID column, or whether marked patients are left out, is undecided.
@@ -266,6 +425,7 @@ class Runs:
             if await self._is_under_way(upload) or (outcome and outcome["exit_code"] in _FINISHED):
                 return upload
             self._note("started", upload, user)
+            self.choices.remember(upload.owner, check_of(upload).columns, upload.settings)
             upload = self.uploads.start(upload)
             self._queue.enqueue(upload)
             return upload
@@ -289,6 +449,7 @@ class Runs:
             self._note("deleted", upload, user)
             await self._queue.cancel(upload)
             await asyncio.to_thread(self.uploads.remove, upload.id)
+            self._passwords.pop(upload.id, None)
 
     async def _is_under_way(self, upload: Upload) -> bool:
         if self.uploads.outcome(upload) is not None:
@@ -299,7 +460,7 @@ class Runs:
         """Note who took a file away, before it leaves."""
         self._note("downloaded", upload, user, file=kind)
 
-    def _note(self, event: str, upload: Upload, user: str | None, **facts: str) -> None:
+    def _note(self, event: str, upload: Upload, user: str | None, **facts: Any) -> None:
         outcome = self.uploads.outcome(upload)
         run_id = {"run_id": outcome["summary"]["run_id"]} if outcome and outcome["summary"] else {}
         audit.note(self.rules.data_folder, event, user=user, upload=upload.id, **run_id, **facts)
@@ -310,19 +471,20 @@ class Runs:
 
     # --- workers ----------------------------------------------------------------------------------------------
 
-    async def _checked(self, upload: Upload, settings: dict[str, Any]) -> Upload:
+    async def _checked(self, upload: Upload, settings: dict[str, Any], *, report: str | None = None) -> Upload:
         if settings.get("new_ledger") and not self.rules.new_ledgers:
             raise Unusable("Only IT can start a new record of links already made. Contact IT.")
         try:
             choose_project(effective(self.rules.base, settings), self.rules.config)
         except SettingsError as error:
             raise Unusable(error.said_at(PAGE), asks(error)) from None
-        task = replace(self._task(upload), do="check", settings=settings)
+        task = replace(self._task(upload), do="check", settings=settings, report=report)
         async with self._checks:
             found = await _answer_of(task, upload)
         if isinstance(found, CheckRefusal):
-            raise Unusable(found.refused, found.asks, found.sheets)
-        return replace(upload, settings=settings, checked=found)
+            raise Unusable(found.refused, found.asks, found.sheets, found.header_rows)
+        corrections = found.corrections if found.id_column is not None else upload.corrections
+        return replace(upload, settings=settings, checked=replace(found, corrections=()), corrections=corrections)
 
     def _task(self, upload: Upload) -> Task:
         base = {
@@ -330,7 +492,14 @@ class Runs:
             for entry in fields(RunSettings)
             if (value := getattr(self.rules.base, entry.name)) != entry.default
         }
-        return Task("run", str(self.uploads.folder), upload.id, base, dict(self.rules.config.projects))
+        return Task(
+            "run",
+            str(self.uploads.folder),
+            upload.id,
+            base,
+            dict(self.rules.config.projects),
+            password=self._passwords.get(upload.id),
+        )
 
     async def _clear_now_and_then(self) -> None:
         while True:

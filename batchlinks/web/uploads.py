@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -59,6 +59,12 @@ class Upload:
 
     checked: CheckResult | None = field(default=None, repr=False)
     """What the last check found; None until the first is done."""
+
+    corrections: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    """Cells that somebody corrected, as `CellCorrection.as_json` has them."""
+
+    recalled: Sequence[str] = ()
+    """Names of the settings that are as they were last time with these columns."""
 
     attempt: int = 0
     """How often it was started."""
@@ -164,6 +170,29 @@ class Uploads:
     def outcome(self, upload: Upload) -> dict[str, Any] | None:
         """How the last attempt ended (`job.JobOutcome`); None while it has not, or was not started."""
         return _read(self.work(upload) / "outcome.json") if upload.started_at else None
+
+    def last_outcome(self, upload: Upload) -> dict[str, Any] | None:
+        """How the last attempt ended, also where the list was checked again since: its files are there still."""
+        return _read(self.work(upload) / "outcome.json")
+
+    def copy(self, upload: Upload) -> Upload:
+        """The same list once more, with its settings and corrections, and without results. It is not saved yet."""
+        again = replace(upload, id=secrets.token_hex(16), uploaded_at=now(), attempt=0, started_at=None)
+        try:
+            self.of(again).mkdir(mode=0o700)
+            with (
+                (self.of(upload) / "roster").open("rb") as source,
+                open(self.of(again) / "roster", "xb", opener=private) as to,
+            ):
+                shutil.copyfileobj(source, to, _CHUNK)
+        except OSError as error:
+            shutil.rmtree(self.of(again), ignore_errors=True)
+            raise BatchlinksError(f"We can't save the list on the server ({error.strerror}). Contact IT.") from error
+        return again
+
+    def report_path(self, upload: Upload, name: str) -> Path:
+        """Where a fixed report lies while its corrections are read from it."""
+        return self.of(upload) / f"report{Path(plain_name(name)).suffix.lower()}"
 
     def end(self, upload: Upload, outcome: Mapping[str, Any]) -> None:
         """Say how the last attempt ended, for whoever was at work on it."""
