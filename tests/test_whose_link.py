@@ -492,11 +492,12 @@ def lie_at_random(hospital: Callable[..., Outcome], lying: LyingServer, seed: in
     lying.answers.clear()
     lying.names = chance.random() < 0.8
     share = chance.choice([0.1, 0.5, 1.0])
+    lied_to = {external_id: chance.random() < share for external_id in everybody}
     for external_id in everybody:
-        if chance.random() < share:
-            # A stranger whom nobody here knows, in a project whose links name nobody, is beyond anybody's knowledge.
+        if lied_to[external_id]:
+            # A stranger whom nobody here knows, where no link names anybody, is beyond anybody's knowledge.
             others = [each for each in everybody if each != external_id] or everybody
-            other = chance.choice([*others, *strangers] if lying.names and share < 1.0 else others)
+            other = chance.choice([*others, *strangers] if lying.names and not all(lied_to.values()) else others)
             lie = lying.always if chance.random() < 0.5 else lying.once
             lie(external_id, for_id=other, says=SPELLINGS[chance.choice(sorted(SPELLINGS))](other))
     options = ["--any-length", "--no-ledger", "--id-column", "MRN", "--concurrency", chance.choice([1, 8])]
