@@ -214,6 +214,8 @@ def of_patients(mix: str, seed: int) -> MixedList:
         case "two hospitals" | "an emptier hospital":
             share, only = chance.choice([0.1, 0.3, 0.5]), ("last", "first", "name", "group") if "emptier" in mix else ()
             of_other = [chance.random() < share for _ in range(size)]
+            for at in chance.sample(range(size), 3):  # fewer than three of a kind are a question
+                of_other[at] = True
             if chance.random() < 0.5:
                 of_other.sort()
             for at, is_other in enumerate(of_other):
