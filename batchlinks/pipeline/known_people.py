@@ -56,7 +56,10 @@ class KnownPeople:
         """Of each row of the list: first name, birth date."""
 
         self._found = PEOPLE.empty_table()
-        """Who is known of the list's IDs."""
+        """Who is known of the list's IDs: all of them while they are compared, then those of whom not all is known."""
+
+        self._known = np.zeros(len(roster.table), dtype=bool)
+        """Rows with an ID whose person is known."""
 
         self._seen_in: int | None = None
         """The list's number in the ledger, once that has learned from it."""
@@ -68,6 +71,8 @@ class KnownPeople:
         refused_before = unchanged_with(ErrorCode.KNOWN_AS_OTHER, table, self._roster.id_column) & (screened.codes == 0)
         if self._look_up():
             refused_before[self._compare()] = False
+            blank = pc.or_(*(pc.equal(self._found.column(name), "") for name in _TAGS))
+            self._found = self._found.filter(blank)  # a million take 100 MB
         for position in np.flatnonzero(refused_before & (screened.codes == 0)).tolist():
             screened.refuse(position, ErrorCode.KNOWN_AS_OTHER, **_as_reported(table.earlier[position].gaps))
 
@@ -80,10 +85,8 @@ class KnownPeople:
         positions = self._screened.positions_of(pa.concat_arrays([with_link, to_send]))
         if self._typed.any():  # whether an ID that somebody has just typed is theirs nobody has said, if it had a link
             positions = positions[~(self._typed[positions] & (np.arange(len(positions)) < len(with_link)))]
-        places = self._places(positions)
-        is_known = places.is_valid().to_numpy(zero_copy_only=False)
-        self._complete(positions[is_known], places.drop_null())
-        new = self._people(positions[~is_known])
+        self._complete(positions)
+        new = self._people(positions[~self._known[positions]])
         self._found, self._tags = PEOPLE.empty_table(), ()
         if len(new):
             self._seen_in = self._records.learn(new, self._roster.table.name)
@@ -133,6 +136,7 @@ class KnownPeople:
         rows = np.flatnonzero((screened.codes == 0) & screened.with_id) if len(self._found) else np.zeros(0, np.int64)
         places = self._places(rows)
         rows, places = rows[places.is_valid().to_numpy(zero_copy_only=False)], places.drop_null()
+        self._known[rows] = True
         differences, says_less = self._differences(rows, places)
         other = {
             at: difference
@@ -211,14 +215,15 @@ class KnownPeople:
 
     # --- learning ----------------------------------------------------------------------------------------------
 
-    def _complete(self, positions: Positions, places: pa.Array) -> None:
+    def _complete(self, positions: Positions) -> None:
         """What was blank in the list that had an ID first, a later one may tell."""
         assert self._records is not None  # noqa: S101 - for the type checker
-        blank = pc.or_(*(pc.equal(self._found.column(name), "") for name in _TAGS)).combine_chunks().take(places)
-        if not pc.any(blank).as_py():
+        if not len(self._found):
             return
-        before = self._found.take(places.filter(blank))
-        now = dict(zip(_TAGS, self._tags_of(positions[blank.to_numpy(zero_copy_only=False)]), strict=True))
+        places = self._places(positions)
+        positions, places = positions[places.is_valid().to_numpy(zero_copy_only=False)], places.drop_null()
+        before = self._found.take(places)
+        now = dict(zip(_TAGS, self._tags_of(positions), strict=True))
         fills = {name: pc.and_(pc.equal(before.column(name), ""), pc.not_equal(now[name], "")) for name in _TAGS}
         columns = {name: before.column(name) for name in PEOPLE.names}
         columns |= {name: pc.if_else(fills[name], now[name], columns[name]) for name in _TAGS}
