@@ -44,6 +44,8 @@ class Standing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
+    """What a header says: how plainly, and whose number."""
+
     standing: Standing
     kind: Kind
 

@@ -93,6 +93,7 @@ def key(header: str) -> str:
 
 
 def sense_of(word: str) -> Sense:
+    """What a word of a header speaks of."""
     if word.isdigit():
         return Sense.NEUTRAL
     return _SENSES.get(word, Sense.UNKNOWN)
@@ -170,6 +171,7 @@ def _is_note(text: str) -> bool:
 
 @lru_cache(maxsize=REMEMBERED)
 def senses_of(header: str) -> tuple[Sense, ...]:
+    """What each word of a header speaks of, in their order."""
     return tuple(sense_of(word) for word in words_of(header))
 
 

@@ -278,8 +278,10 @@ def _stands_in_the_way(standing: Standing, kind: Kind, candidate: Candidate, *, 
 
 
 def _plainest(candidates: Sequence[Candidate]) -> int | None:
-    """The position of the one to name as an example: a column that says it is the patient's, so that nobody copies a
-    wrong one."""
+    """The position of the column to name as an example.
+
+    It says that it is the patient's, so that nobody copies a wrong one.
+    """
     plain = (
         candidate.at
         for candidate in candidates

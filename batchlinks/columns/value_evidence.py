@@ -43,6 +43,8 @@ FRAIL = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
+    """A column that could be the external ID's."""
+
     at: int
     header: str
     meaning: Meaning
@@ -79,8 +81,11 @@ def candidate_at(table: "Table", at: int, people: Collection[str] = ()) -> Candi
 
 
 def _values_may_tell(header: str, rows: int) -> bool:
-    """Whether the values alone can make it a column to ask about: the lexicon knows no word of its header (`HN`), or it
-    would be a plan's or clinic's own number if that were not another in each row."""
+    """Whether the values alone can make it a column to ask about.
+
+    The lexicon knows no word of its header (`HN`), or it would be a plan's or clinic's own number if that were not another in
+    each row.
+    """
     unknown = {sense_of(word) for word in words_of(header)} <= {Sense.UNKNOWN, Sense.NEUTRAL, Sense.NOTE}
     return rows > 0 and (unknown or says_issuers_number(header))
 
@@ -97,8 +102,10 @@ _NEVER_OFFERED = frozenset({
 
 
 def is_worth_offering(table: "Table", at: int) -> bool:
-    """Whether somebody who is asked may mean this column though its header speaks of something else: it is a number
-    (`Unit Number`), and nearly each row has one of its own."""
+    """Whether somebody who is asked may mean this column though its header speaks of something else.
+
+    It is a number (`Unit Number`), and nearly each row has one of its own.
+    """
     senses = set(senses_of(table.headers[at]))
     is_number = bool(senses & {Sense.IDENTIFIER, Sense.REFERENCE, Sense.CODE})
     return is_number and not senses & _NEVER_OFFERED and numbers_each_row(table, at)

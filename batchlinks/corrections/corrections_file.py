@@ -25,8 +25,9 @@ Source = Path | RosterBytes
 
 
 def read_corrections(source: Source, table: Table, *, by: str, password: str | None = None) -> list[CellCorrection]:
-    """What a fixed error report, or the annotated workbook, changes in the list `table`: first what was corrected in earlier
-    rounds, then what is new.
+    """What a fixed error report, or the annotated workbook, changes in the list `table`.
+
+    First what was corrected in earlier rounds, then what is new.
 
     Raises RosterError for a file that is neither, or that came from another list.
     """

@@ -84,7 +84,7 @@ class WatchedProtocol(ResponseHandler):
 
     @property
     def should_close(self) -> bool:
-        """aiohttp asks for this as soon as an answer has been read."""
+        """Aiohttp asks for this as soon as an answer has been read."""
         return super().should_close or self._distrusted or not self._is_answered()
 
     def distrust(self) -> None:

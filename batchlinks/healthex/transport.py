@@ -200,7 +200,7 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 
 
 def translated(error: Exception, request: httpx.Request) -> httpx.TransportError | None:
-    """aiohttp's or asyncio's exception as httpx's, without a URL or a body in it; None for one that is a defect."""
+    """Aiohttp's or asyncio's exception as httpx's, without a URL or a body in it; None for one that is a defect."""
     match error:
         case aiohttp.ClientHttpProxyError():
             return httpx.ProxyError(f"answer {error.status}", request=request)

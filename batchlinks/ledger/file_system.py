@@ -1,5 +1,8 @@
-"""Whether a folder lies on a network share. SQLite's WAL needs memory that all users of a file share, which only one
-computer's own disks give; on a share two computers would not see each other's changes and could destroy the file."""
+"""Whether a folder lies on a network share.
+
+SQLite's WAL needs memory that all users of a file share, which only one computer's own disks give; on a share two computers
+would not see each other's changes and could destroy the file.
+"""
 
 import ctypes
 import re

@@ -64,8 +64,10 @@ class ContactGuard:
         return links.filter(pc.invert(pc.is_in(links.column("external_id"), value_set=withheld)))
 
     def check_unchanged(self) -> None:
-        """Asked as the files are about to be put in place. Raises OptedOutMeanwhile where they may not, BatchlinksError where
-        nobody can tell."""
+        """Asked as the files are about to be put in place.
+
+        Raises OptedOutMeanwhile where they may not, BatchlinksError where nobody can tell.
+        """
         before = self._withheld
         self._look_again()
         if self._withheld != before:

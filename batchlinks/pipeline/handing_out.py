@@ -93,6 +93,8 @@ def placement_of(published: PublishedFiles, delivery: Delivery, folder: str) -> 
 
 
 def place_of(folder: Path | None, elsewhere: str | None) -> str:
-    """The folder of the results as the ledger has it: where they are taken to, if that is not where they are written; "" for
-    frames, which are in none."""
+    """The folder of the results as the ledger has it.
+
+    Where they are taken to, if that is not where they are written; "" for frames, which are in none.
+    """
     return elsewhere or ("" if folder is None else str(folder.resolve()))

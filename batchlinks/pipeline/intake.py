@@ -192,8 +192,10 @@ def _changes_in_annotated(source: Path, table: Table, options: ReadOptions, by: 
 
 
 def _mark_typed_since(table: Table, column: IdColumn, settings: RunSettings, context: RunContext) -> Table:
-    """Of an annotated workbook: a row whose ID is not the one that the link beside it names was typed since. Where no link
-    says so, nobody knows, and the row is looked at as closely."""
+    """Of an annotated workbook: a row whose ID is not the one that the link beside it names was typed since.
+
+    Where no link says so, nobody knows, and the row is looked at as closely.
+    """
     if table.annotated is None:
         return table
     host = deployment(context.environment).link_host

@@ -153,8 +153,7 @@ class KnownPeople:
         return in_full
 
     def _differences(self, rows: Positions, places: pa.Array) -> tuple[dict[int, Difference], Mask]:
-        """Index of each of these rows that differs from what is known at its place -> in what; and which leave blank what is
-        known."""
+        """Rows that differ from what is known: index -> in what; and which leave blank what is known."""
         before = [combine_chunks(self._found.column(name)).take(places) for name in _TAGS]
         now = self._tags_of(rows)
         unlike, says_less = np.zeros((2, len(rows)), dtype=bool)

@@ -53,8 +53,10 @@ class AnnotatedWorkbook:
     """A workbook that is open in memory."""
 
     def __init__(self, content: bytes, table: Table, link_column: str) -> None:
-        """`content`: the list's file, not encrypted; `table`: what was read from it. Raises RosterError where openpyxl cannot
-        open it."""
+        """`content`: the list's file, not encrypted; `table`: what was read from it.
+
+        Raises RosterError where openpyxl cannot open it.
+        """
         import openpyxl
 
         self._table = table

@@ -303,8 +303,11 @@ def error_sheets(
     *,
     kept: Sequence[int],
 ) -> tuple[Sheet, Sheet]:
-    """The sheets `Errors`, with the rows `refused` in their order, and `Duplicates`, with the roster's columns `kept` as they
-    stood. `profile`: how the list's IDs usually look."""
+    """The sheets `Errors` and `Duplicates`.
+
+    The rows `refused` in their order, and the duplicates with the roster's columns `kept` as they stood. `profile`: how the
+    list's IDs usually look.
+    """
     return (
         _errors(table, column, screened, refused, profile, kept),
         _duplicates(table, column, screened, kept),
@@ -358,8 +361,10 @@ def _headings_of(columns: Sequence[str]) -> dict[int, str]:
 
 
 def _named_cells(table: Table, refused: Sequence[RefusedRow], to_fix: Mapping[int, npt.NDArray[np.bool_]]) -> list[str]:
-    """Which cells of each row somebody has to look at, as a spreadsheet names them (`C14`); the column's header where the
-    list is a CSV, or an error report, whose rows keep the numbers of their first list."""
+    """Which cells of each row somebody has to look at, as a spreadsheet names them (`C14`).
+
+    The column's header where the list is a CSV, or an error report, whose rows keep the numbers of their first list.
+    """
     by_header = table.encoding is not None or table.is_error_report
     names = display_names(table.headers)
     return [
@@ -407,8 +412,11 @@ _TOLD_APART = 10_000
 
 
 def _cells_to_fix(table: Table, column: IdColumn, refused: Sequence[RefusedRow]) -> dict[int, npt.NDArray[np.bool_]]:
-    """Roster column -> the refused rows whose cell a person has to look at: the ID, and where it is two people's what tells
-    them apart. None where nothing is to be done, or only another run or IT can help."""
+    """Roster column -> the refused rows whose cell in it a person has to look at.
+
+    The ID, and where it is two people's what tells them apart. None where nothing is to be done, or only another run or IT
+    can help.
+    """
     identity = identity_columns(table.headers, column.parts)
     marked: defaultdict[int, npt.NDArray[np.bool_]] = defaultdict(lambda: np.zeros(len(refused), dtype=bool))
     for row, each in enumerate(refused):

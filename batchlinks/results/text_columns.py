@@ -42,6 +42,7 @@ def encodable(text: str) -> str:
 
 
 def literal(text: str) -> pa.LargeStringScalar:
+    """A text that goes into each row of a column."""
     return pa.scalar(text, TEXT)
 
 

@@ -25,8 +25,10 @@ from batchlinks.roster.transfer import TableWriter
 
 
 def _do_without_pandas() -> None:
-    """Arrow imports pandas at its first array, a third of a second that this process has no use for. One that is too old for
-    Arrow it leaves alone."""
+    """Arrow imports pandas at its first array, a third of a second that this process has no use for.
+
+    One that is too old for Arrow it leaves alone.
+    """
     too_old = ModuleType("pandas")
     too_old.__dict__["__version__"] = "0"
     sys.modules["pandas"] = too_old
@@ -36,6 +38,7 @@ def _do_without_pandas() -> None:
 
 
 def main() -> None:
+    """Read the roster that standard input asks for, and send it to standard output."""
     gc.disable()  # millions of cells and no cycles among them: looking for some costs a quarter of the time
     _do_without_pandas()
     writer = TableWriter(sys.stdout.buffer)

@@ -83,8 +83,9 @@ def read_delimited(name: str, content: bytes, options: ReadOptions, writer: Tabl
 
 
 def find_encoding(name: str, content: bytes, wanted: str | None) -> tuple[str, bool]:
-    """The encoding of `content`, and whether it was guessed: `wanted`, or a byte-order mark's, or UTF-8 where all
-    of it is, or else Windows-1252.
+    """The encoding of `content`, and whether it was guessed.
+
+    `wanted`, or a byte-order mark's, or UTF-8 where all of it is, or else Windows-1252.
 
     Raises `SettingsError` for an encoding that does not exist, `RosterError` where `content` is not in the one
     that was named or marked, or is no text at all.
@@ -347,9 +348,7 @@ class _CsvRecords:
             yield line
 
     def _check_quotes(self, row: int, lines: Lines) -> None:
-        """A record of several lines is either a field with line breaks, or a stray quote that swallowed rows up to
-        the next quote. It is the latter when text follows the closing quote, or when lines in it are rows of the
-        table by themselves."""
+        """A record of several lines has line breaks in a field, or a stray quote that swallowed rows."""
         try:
             list(csv.reader(lines, delimiter=self._layout.separator, strict=True))
         except csv.Error:
@@ -395,8 +394,11 @@ def _without_formula(cell: str) -> str:
 def _send_rows(
     records: Iterable[tuple[int, list[str]]], layout: _Layout, writer: TableWriter
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Send all rows but the header. Returns the ragged_fields (position, and fields as they stood), and how many rows stand above
-    the header; of these no width is asked."""
+    """Send all rows but the header.
+
+    Returns the ragged_fields (position, and fields as they stood), and how many rows stand above the header; of these no
+    width is asked.
+    """
     writer.begin(layout.most)
     ragged_fields: list[tuple[int, list[str]]] = []
     blank = [""] * layout.most

@@ -152,8 +152,10 @@ def holds_column(cells: Sequence[str], id_column: str) -> bool:
 
 
 def columns_called(headers: Sequence[str], id_column: str) -> list[int]:
-    """Positions of the columns called `id_column`, or of the parts of one such as `A+B`; without such headers, that of a
-    column letter."""
+    """Positions of the columns called `id_column`, or of the parts of one such as `A+B`.
+
+    Without such headers, that of a column letter.
+    """
     wanted = (
         {_folded(id_column)} if _folded(id_column) in map(_folded, headers) else set(map(_folded, id_column.split("+")))
     )

@@ -184,8 +184,10 @@ def _stands_for_text(section: str) -> bool:
 
 
 def _text_section(section: str) -> tuple[str, ...] | None:
-    """What the section for text cells shows: `@` for the text, and literals, each behind a `=`; None where that is not
-    certain. Blanks around it are no part of what a person reads."""
+    """What the section for text cells shows: `@` for the text, and literals, each behind a `=`; None where that is not certain.
+
+    Blanks around it are no part of what a person reads.
+    """
     pieces: list[str] = []
     for match in _TOKEN.finditer(section):
         match match.lastgroup:
@@ -214,8 +216,11 @@ def _text_section(section: str) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class _FormatSection:
-    """A format for some of the numbers. `parts` are its runs of `0` and `#`, and ("literal", text) between them;
-    none where the number is shown as General shows it."""
+    """A format for some of the numbers.
+
+    `parts` are its runs of `0` and `#`, and ("literal", text) between them; none where the number is shown as General shows
+    it.
+    """
 
     kind: CellKind
     parts: tuple[tuple[str, str], ...] = ()

@@ -154,8 +154,11 @@ def _time(value: str, text: str) -> str:
 
 
 def shown_number(value: float, text: str) -> Shown:
-    """A number cell that shows `text`: as it is where its digits are those of `value`, in full and in order, with
-    zeros and literals added; otherwise as General shows it, and the kind says why."""
+    """A number cell that shows `text`, and of what kind it is.
+
+    The text is as it stands where its digits are those of `value`, in full and in order, with zeros and literals added;
+    otherwise as General shows it, and the kind says why.
+    """
     plain, kind = format_general(value)
     if kind is not CellKind.NUMBER or text == plain:
         return plain, kind

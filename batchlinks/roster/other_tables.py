@@ -231,8 +231,11 @@ def _is_all_words_of_headers(cells: Sequence[str]) -> bool:
 
 
 def _must_be_header(table: Table, position: int, above: int, cells: Sequence[str]) -> bool:
-    """Whether a row can be nothing but headers, in whatever language: labels only, also in two columns that otherwise hold
-    numbers, or above rows that are made otherwise than the table; and below a gap or a title, or in the words of headers."""
+    """Whether a row can be nothing but headers, in whatever language.
+
+    Labels only, also in two columns that otherwise hold numbers, or above rows that are made otherwise than the table; and
+    below a gap or a title, or in the words of headers.
+    """
     if position in table.ragged_fields:
         return False
     filled = [cell for cell in cells if cell]

@@ -103,8 +103,9 @@ class TableWriter:
 
 
 def receive_table(source: IO[bytes], name: str) -> tuple[Table, TableInfo] | None:
-    """The table that a `TableWriter` sends through `source`, and what else is known of it; None when the sender went away
-    before its end.
+    """The table that a `TableWriter` sends through `source`, and what else is known of it.
+
+    None when the sender went away before its end.
 
     Raises the error that was sent in place of a table.
     """

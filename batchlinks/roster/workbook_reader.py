@@ -141,8 +141,10 @@ class _Workbook:
     def _send(
         self, sheet: str, start: TableStart, correction: Correction, writer: TableWriter
     ) -> tuple[list[int], list[int], int]:
-        """Send all rows but the header. Returns the numbers of the hidden ones, the positions of total rows, and how many
-        stand above the header."""
+        """Send all rows but the header.
+
+        Returns the numbers of the hidden ones, the positions of total rows, and how many stand above the header.
+        """
         first_column = self._first_column(sheet)
         writer.begin(len(start.headers))
         failures = correction.rows_with_marks()

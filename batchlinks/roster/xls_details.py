@@ -1,5 +1,6 @@
-"""The records inside an `.xls` workbook, for what the fast reader does not tell: number formats, hidden rows, errors,
-formulas that count other cells.
+"""The records inside an `.xls` workbook.
+
+They tell what the fast reader does not: number formats, hidden rows, errors, formulas that count other cells.
 
 Records are those of [MS-XLS], for Excel 97 to 2003 (BIFF8) and for Excel 5 and 95 (BIFF5), whose stream is `Book`.
 """

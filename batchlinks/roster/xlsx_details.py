@@ -1,5 +1,7 @@
-"""The XML inside an `.xlsx` workbook, for what the fast reader does not tell: number formats, errors, formulas
-without a result or that count other cells, hidden rows, and how far a sheet reaches.
+"""The XML inside an `.xlsx` workbook.
+
+It tells what the fast reader does not: number formats, errors, formulas without a result or that count other cells, hidden
+rows, and how far a sheet reaches.
 
 A sheet is surveyed while it is inflated, by searching the bytes: cheap, and on the safe side. Only where the
 survey says so is it parsed a second time (`scan_cells`), which costs about as much as the first reading.
@@ -138,8 +140,10 @@ def check_extent(name: str, sheet: str, survey: Survey) -> None:
 
 
 def _signs_of_formats(styles: StyleSheet) -> list[re.Pattern[bytes]]:
-    """What cells look like whose format matters: a style that changes what is shown, a day after the last one, or a style
-    that is not there."""
+    """What cells look like whose format matters.
+
+    A style that changes what is shown, a day after the last one, or a style that is not there.
+    """
     odd = [*map(str, styles.formats)] + ([_at_least(max(styles.count, 1))] if styles.count is not None else [])
     signs = [rf' s="(?:{"|".join(odd)})"'] if odd else []
     if styles.dates:

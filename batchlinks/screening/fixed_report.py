@@ -99,8 +99,11 @@ def keep_earlier_verdicts(screened: Screened, table: Table, column: IdColumn, li
 
 
 def corrected(table: Table, column: IdColumn) -> npt.NDArray[np.bool_]:
-    """Rows whose ID was typed since the list was made: a correction of the list, or, in a report that is handed in alone, as far
-    as it tells: changed, or in a row that was added."""
+    """Rows whose ID was typed since the list was made.
+
+    A correction of the list; or, in a report that is handed in alone, as far as it tells: changed, or in a row that was
+    added.
+    """
     found = np.zeros(len(table), dtype=bool)
     for part in column.parts:
         found |= table.typed.get(part, found)

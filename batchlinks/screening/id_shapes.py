@@ -1,5 +1,7 @@
-"""How IDs are made: `00417` is five digits, `MGH:0012345` three letters, a colon and seven digits. And which are made unlike
-the others."""
+"""How IDs are made: `00417` is five digits, `MGH:0012345` three letters, a colon and seven digits.
+
+And which are made unlike the others.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,8 +85,10 @@ class Shapes:
 
     @cached_property
     def of_varying_length(self) -> Mask:
-        """Shapes of a family in which several lengths are kinds of their own, as of numbers from 1 to 1,000: no length stands
-        out among them."""
+        """Shapes of a family in which several lengths are kinds of their own, as of numbers from 1 to 1,000.
+
+        No length stands out among them.
+        """
         lengths = np.bincount(self.families[self.kinds], minlength=int(self.families.max(initial=-1)) + 1)
         return (lengths > 1)[self.families]
 
@@ -138,8 +142,10 @@ def rare_rows(shapes: Shapes, *, any_length: bool) -> Mask:
 
 
 def mixed_rows(shapes: Shapes, used: Mask) -> Mask:
-    """Of the rows that are used, those whose ID is of another kind than most, where IDs are of kinds. Those of nothing but
-    digits are one kind, whatever their length, and so are others whose lengths vary."""
+    """Of the rows that are used, those whose ID is of another kind than most, where IDs are of kinds.
+
+    Those of nothing but digits are one kind, whatever their length, and so are others whose lengths vary.
+    """
     nobody = np.zeros(len(shapes.of_row), dtype=bool)
     if not shapes.are_telling:
         return nobody

@@ -28,8 +28,10 @@ def find_no_patients(rows: Rows) -> Refusals:
 
 
 def _count_the_rows_above(rows: Rows) -> Mask:
-    """Sparse rows that name nobody, with an ID like no patient's, that is how many rows stand above: in all, or since the last
-    such row."""
+    """Sparse rows that name nobody, whose ID is how many rows stand above.
+
+    Their ID is like no patient's, and counts all rows above, or those since the last such row.
+    """
     strange = strangers(rows) & ~rows.names_somebody
     found = np.zeros(len(rows), dtype=bool)
     if not strange.any():

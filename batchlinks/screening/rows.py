@@ -113,8 +113,10 @@ class Rows:
 
     @cached_property
     def usually_filled(self) -> int:
-        """How many cells an ordinary row fills: three quarters of them fill as many or fewer. Of a list in which each patient
-        takes two lines, the full ones count."""
+        """How many cells an ordinary row fills: three quarters of them fill as many or fewer.
+
+        Of a list in which each patient takes two lines, the full ones count.
+        """
         return int(np.percentile(self.filled, 75, method="lower")) if len(self) else 0
 
     @cached_property
@@ -138,8 +140,10 @@ class Rows:
 
     @cached_property
     def first_name(self) -> Mask:
-        """Rows that give a first name, alone or in a full one. A label is none, and text with digits (an address) neither
-        where the other rows have names without."""
+        """Rows that give a first name, alone or in a full one.
+
+        A label is none, and text with digits (an address) neither where the other rows have names without.
+        """
         first = self._cells_with(self.identity.first_name, _LETTER)
         full = self._cells_with(self.identity.full_name, _LETTER)
         digits = self._cells_with(self.identity.full_name, "[0-9]")

@@ -91,8 +91,10 @@ def screen(table: Table, column: IdColumn, rules: Rules) -> Screened:
 
 
 def _resolve_duplicates(rows: Rows) -> None:
-    """Later rows of an ID that is in no doubt are duplicates of the first, whatever becomes of that: each patient is to be
-    fixed once."""
+    """Make later rows of an ID that is in no doubt duplicates of the first.
+
+    Whatever becomes of that one: each patient is to be fixed once.
+    """
     repeats = rows.repeats
     settled = repeats.settled
     rows.kept[repeats.positions[settled]] = repeats.firsts[settled]

@@ -115,12 +115,14 @@ def of_wrong_length(whole: web.Response, by: int) -> Kept:
 
 
 def in_chunks_with_garbage(whole: web.Response) -> Kept:
+    """The answer in chunks, with something behind its end."""
     body = _body(whole)
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     return Kept(_head(whole, "Transfer-Encoding: chunked") + chunks + b"HTTP/1.1 200 OK\r\nX: ", whole.status)
 
 
 def after_early_hints(whole: web.Response) -> Kept:
+    """The answer after one of status 103."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
     return Kept(hints + _head(whole) + _body(whole), whole.status)
 
@@ -131,15 +133,18 @@ def no_content(whole: web.Response) -> Kept:
 
 
 def of_http10(whole: web.Response) -> CutOff:
+    """The answer as an old server gives it: its end is the connection's."""
     head = f"HTTP/1.0 {whole.status} {whole.reason}\r\nContent-Type: {whole.headers[hdrs.CONTENT_TYPE]}\r\n\r\n"
     return CutOff(head.encode() + _body(whole), whole.status)
 
 
 def endless(status: int) -> Endless:
+    """An answer whose body never ends."""
     return Endless(f"HTTP/1.1 {status} OK\r\nContent-Type: {HTML}\r\n\r\n".encode(), status)
 
 
 def garbage() -> CutOff:
+    """What a server says that speaks no HTTP."""
     return CutOff(b"220 mail.example.invalid ESMTP\r\n\x15\x03\x01\r\n\r\n")
 
 

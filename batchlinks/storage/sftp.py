@@ -211,7 +211,7 @@ def _read_whole(file: paramiko.SFTPFile, size: int) -> bytes:
 
 
 def _ask_quietly(file: paramiko.SFTPFile) -> None:
-    """paramiko asks ahead in a thread of its own, which ends with a traceback on the screen where the connection breaks.
+    """Paramiko asks ahead in a thread of its own, which ends with a traceback on the screen where the connection breaks.
 
     Whoever reads notices the break by itself. The thread's own limit of questions in flight is not used either: it waits
     for ever for the answers of a connection that is gone.

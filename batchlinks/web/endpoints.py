@@ -89,11 +89,13 @@ router = APIRouter(prefix="/api/runs", tags=["runs"])
 
 
 def runs_of(request: Request) -> Runs:
+    """The lists and runs of this server."""
     runs: Runs = request.app.state.runs
     return runs
 
 
 def user_of(request: Request) -> str | None:
+    """Who is signed in; None where users are not told apart."""
     user: str | None = request.state.user
     return user
 
@@ -134,8 +136,10 @@ _FORM = {
 
 @router.post("", status_code=201, responses=_answers(413, 422), openapi_extra=_FORM, summary="Upload a patient list")
 async def upload(request: Request, runs: TheRuns, user: TheUser) -> Run:
-    """The list is read and checked at once; nothing is sent to HealthEx. Optional fields are named like the options of
-    `batchlinks run`. A list that cannot be read is not kept."""
+    """The list is read and checked at once; nothing is sent to HealthEx.
+
+    Optional fields are named like the options of `batchlinks run`. A list that cannot be read is not kept.
+    """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Unusable("The patient list comes as multipart/form-data, in a field named roster.")
     try:

@@ -84,6 +84,7 @@ class Owner:
 
 
 def name_in_set(stem: str, suffix: str) -> str:
+    """The name of a file of the set: `patients.links.xlsx`."""
     return f"{stem}.{suffix}"
 
 
@@ -93,6 +94,7 @@ def top_level_entries(suffixes: Iterable[str]) -> list[str]:
 
 
 def journal_path_of(folder: Path, stem: str, kind: SummaryKind) -> Path:
+    """Where it is noted what is about to be put in place."""
     return folder / f".{name_in_set(stem, kind)}.pending"
 
 
@@ -252,6 +254,7 @@ def read_json_object(path: Path) -> dict[str, object] | None:
 
 
 def to_json(content: Mapping[str, object]) -> str:
+    """A summary as it stands in its file."""
     return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -299,4 +302,5 @@ def _is_open_elsewhere(path: Path) -> bool:
 
 
 def describe_open_elsewhere(path: Path) -> str:
+    """Why a file is not replaced, as half a sentence."""
     return f"{path.name} is open in another program"

@@ -41,6 +41,7 @@ def escape_text(text: pa.LargeStringArray) -> pa.LargeStringArray:
 
 
 def has_outer_space(text: pa.LargeStringArray) -> bool:
+    """Whether any text begins or ends with white space, which XML would drop."""
     bounds = offsets(text)
     starts, ends = bounds[:-1], bounds[1:]
     filled = starts < ends
@@ -52,6 +53,7 @@ def has_outer_space(text: pa.LargeStringArray) -> bool:
 
 
 def cut_long_texts(text: pa.LargeStringArray) -> pa.LargeStringArray:
+    """The texts, those that a cell cannot hold cut and marked so."""
     lengths = pc.binary_length(text)  # in bytes: never fewer than UTF-16 code units
     if (pc.max(lengths).as_py() or 0) <= MAX_CELL_LENGTH:
         return text

@@ -85,6 +85,7 @@ class Hyperlinks:
 
 
 def copy_with_hyperlinks(workbook: zipfile.ZipFile, part: str, own: str, hyperlinks: Hyperlinks | None) -> None:
+    """Write a sheet's relationships, its own and those of its hyperlinks."""
     before, _, after = own.rpartition("</Relationships>")
     links = hyperlinks.relations_xml() if hyperlinks else b""
     workbook.writestr(part, before.encode() + links + f"</Relationships>{after}".encode())
