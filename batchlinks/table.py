@@ -153,6 +153,10 @@ class Table:
     hidden_sheet: bool = False
     """Whether the sheet that was read is hidden."""
 
+    date_formats: Mapping[int, str] = field(default_factory=dict)
+    """Position of a column -> the number format in which it shows its dates, where the file tells. Their text in `cells` is
+    ISO 8601 all the same."""
+
     formats_unknown: bool = False
     """Whether the file cannot tell how its numbers are shown, nor which rows are hidden."""
 

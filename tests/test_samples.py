@@ -96,7 +96,7 @@ def test_staff_get_the_clinic_s_list_as_they_know_it_and_no_social_security_numb
         "MRN": "00412870",
         "Last Name": "Fernwood",
         "First Name": "Ada",
-        "Date of Birth": "1951-03-14",
+        "Date of Birth": "3/14/1951",
         "ZIP": "00301",
         "Phone": "617-555-0101",
         "Clinic": "North",

@@ -33,6 +33,7 @@ class RunOptions(TypedDict, total=False):
     columns: str | Sequence[str] | None
     annotate: bool
     link_column: str
+    iso_dates: bool
     link_dates: bool
     split_by: str | None
     protect: bool

@@ -167,6 +167,9 @@ class RunSettings:
         False, "Also write your own workbook (.xlsx) with link, link_status and notes in it.", only_run=True
     )
     link_column: str = _option("link", "Name of the new column.", metavar="NAME", only_run=True)
+    iso_dates: bool = _option(
+        False, "Write dates as YYYY-MM-DD, for programs, instead of as the list shows them.", only_run=True
+    )
     link_dates: bool = _option(False, "Add the columns link_issued_on and link_is_new.", only_run=True)
     split_by: str | None = _option(
         None, "Write a links workbook for each value of this column, such as a clinic.", metavar="COLUMN"

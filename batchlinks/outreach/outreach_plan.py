@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from batchlinks.arrow import combine_chunks, filter_rows
 from batchlinks.columns.id_column import IdColumn
 from batchlinks.config.settings import RunSettings
 from batchlinks.errors import SettingsError
@@ -31,6 +30,7 @@ from batchlinks.outreach.letter_fields import (
 from batchlinks.outreach.minors import Ages, find_minors
 from batchlinks.outreach.text_message import MessageText, read_message, segments
 from batchlinks.plural import counted
+from batchlinks.results.date_columns import cells_as_shown
 from batchlinks.results.publish.result_files import LettersFile
 from batchlinks.results.sheets import MESSAGE_COLUMN, PHONE_COLUMN, find_column
 from batchlinks.results.split import split
@@ -75,6 +75,7 @@ class OutreachPlan:
 
     bad_phones: Mask | None = field(default=None, repr=False)
     share_phones: bool = False
+    iso_dates: bool = False
 
     @property
     def adds_columns(self) -> bool:
@@ -318,6 +319,7 @@ def plan_outreach(
         phones=phones,
         bad_phones=bad,
         share_phones=settings.share_phones,
+        iso_dates=settings.iso_dates,
     )
 
 
@@ -454,8 +456,7 @@ def _values(
     table, positions = plan.table, np.flatnonzero(rows).tolist()
 
     def cells(at: int) -> list[str]:
-        picked = filter_rows(rows, table.cells.column(at))
-        texts: list[str] = (combine_chunks(picked) if isinstance(picked, pa.ChunkedArray) else picked).to_pylist()
+        texts: list[str] = cells_as_shown(table, at, rows, iso=plan.iso_dates).to_pylist()
         return texts
 
     found: dict[str, list[str]] = {}

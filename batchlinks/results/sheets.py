@@ -22,6 +22,7 @@ from batchlinks.corrections.corrections_file import CORRECTION_COLUMNS, CORRECTI
 from batchlinks.errors import SettingsError
 from batchlinks.next_steps import Setting
 from batchlinks.patients.people import Difference, identity_columns
+from batchlinks.results.date_columns import cells_as_shown
 from batchlinks.results.split import check_split_column
 from batchlinks.results.text_columns import batches
 from batchlinks.results.xlsx.sheet import Sheet
@@ -64,6 +65,9 @@ class OutputColumns:
 
     link_dates: bool = False
     clickable: bool = False
+    iso_dates: bool = False
+    """Whether dates are `YYYY-MM-DD` instead of what the list shows."""
+
     qr: bool = False
     qr_files: bool = True
     """Whether the codes are pictures of their own, too."""
@@ -89,6 +93,7 @@ def choose_output_columns(
         link_column_taken=taken,
         link_dates=settings.link_dates,
         clickable=settings.clickable,
+        iso_dates=settings.iso_dates,
         qr=settings.qr,
         qr_files=not settings.protect,  # they would show in clear what the workbook hides
         split_by=_splitting(table, column, settings.split_by) if settings.split_by is not None else None,
@@ -205,9 +210,7 @@ def links_sheet(
     """
     names = display_names(table.headers)
     headers = [names[position] for position in output.kept]
-    values = [
-        filter_rows(rows, table.cells.column(position)) for position in output.kept
-    ]  # not in one piece: a copy of it all
+    values = [cells_as_shown(table, position, rows, iso=output.iso_dates) for position in output.kept]
     ids = filter_rows(rows, screened.ids)
     if len(column.parts) == 1:
         values = [

@@ -2,13 +2,15 @@
 
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from batchlinks.roster.date_format import SHORT_DATE, SHORT_DATE_AND_TIME
 from batchlinks.roster.number_format import (
     BUILT_IN_FORMATS,
     NumberFormat,
@@ -30,6 +32,12 @@ ERROR_TEXTS = ("#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!
 """What a failed formula shows; the last stands for all others."""
 
 _UNREADABLE_FORMAT = parse_format("?")
+_SHOWN_IN_ENGLISH = {14: SHORT_DATE, 22: SHORT_DATE_AND_TIME}
+
+
+def usual_codes(styles: Mapping[int, Counter[int]], codes: Mapping[int, str]) -> dict[int, str]:
+    """By column the code of the date format that most of the cells have whose `styles` were counted."""
+    return {column: codes[counted.most_common(1)[0][0]] for column, counted in styles.items()}
 
 
 def date_mark(number: float, *, from_1904: bool) -> int | None:
@@ -120,8 +128,8 @@ class StyleSheet:
     formats: Mapping[int, NumberFormat]
     """Style -> its number format, where that changes what a number or a text shows. Dates are the fast reader's."""
 
-    dates: frozenset[int] = frozenset()
-    """Styles that show a number as a date."""
+    date_codes: Mapping[int, str] = field(default_factory=dict)
+    """Styles that show a number as a date -> the code of their format."""
 
     count: int | None = None
     """How many there are; None where there is no telling what a cell's style means."""
@@ -130,15 +138,20 @@ class StyleSheet:
     def of(cls, format_numbers: Sequence[int], codes: Mapping[int, str]) -> "StyleSheet":
         """From the number of each style's format, and the formats that the file defines."""
         formats: dict[int, NumberFormat] = {}
-        dates: set[int] = set()
+        dates: dict[int, str] = {}
         for style, number in enumerate(format_numbers):
             code = codes.get(number, BUILT_IN_FORMATS.get(number))
             number_format = _UNREADABLE_FORMAT if code is None else parse_format(code)
             if number_format.is_date:
-                dates.add(style)
+                dates[style] = _SHOWN_IN_ENGLISH.get(number, number_format.code)
             if number_format.changes_text or not (number_format.is_plain or number_format.is_date):
                 formats[style] = number_format
-        return cls(formats, frozenset(dates), len(format_numbers))
+        return cls(formats, dates, len(format_numbers))
+
+    @property
+    def dates(self) -> Set[int]:
+        """The styles that show a number as a date."""
+        return self.date_codes.keys()
 
     @property
     def of_numbers(self) -> frozenset[int]:
@@ -165,6 +178,9 @@ class Correction:
     formats: Mapping[int, NumberFormat] = field(default_factory=dict)
     hidden_rows: Sequence[int] = ()
     total_rows: Sequence[int] = ()
+    date_formats: Mapping[int, str] = field(default_factory=dict)
+    """By column, the code of the format that most of its dates have."""
+
     formats_known: bool = True
     """False where a number's format cannot be told."""
 

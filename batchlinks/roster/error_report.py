@@ -54,6 +54,7 @@ def without_report_columns(table: Table) -> Table:
         headers=tuple(table.headers[position] for position in kept),
         cells=cells.rename_columns([str(position) for position in range(len(kept))]),
         kinds={renumbered[old]: kinds for old, kinds in table.kinds.items() if old in renumbered},
+        date_formats={renumbered[old]: code for old, code in table.date_formats.items() if old in renumbered},
         ragged_fields=_fields_apart(table, keys, kept)
         | {
             position: tuple(fields[old] for old in kept if old < len(fields)) + fields[len(keys) :]

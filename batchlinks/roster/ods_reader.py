@@ -12,6 +12,7 @@ import numpy as np
 
 from batchlinks.errors import RosterError
 from batchlinks.roster.calamine_corrections import ERROR_TEXTS, is_aggregate
+from batchlinks.roster.date_format import form_of
 from batchlinks.roster.guard import MAX_CELLS, Archive, limit_memory, too_far, xml_parser
 from batchlinks.roster.header import PREVIEW_ROWS, PreviewRow, TableStart, is_filled
 from batchlinks.roster.number_format import Shown, format_general
@@ -38,7 +39,7 @@ def read_opendocument(name: str, content: bytes, options: ReadOptions, writer: T
             "or as .xlsx."
         )
     limit_memory(archive.memory_needed)
-    previews, widths, hidden_sheets = _look_through(archive, options)
+    previews, widths, reader = _look_through(archive, options)
     wanted = None if options.sheet is None else named_sheet(name, list(previews), options.sheet)
     tables = [table_of(sheet, rows, options) for sheet, rows in previews.items() if wanted in (None, sheet)]
     sheet, start = choose_sheet(name, tables, options)
@@ -48,8 +49,9 @@ def read_opendocument(name: str, content: bytes, options: ReadOptions, writer: T
         headers=list(headers),
         header_row=start.header_row,
         sheet=sheet,
-        hidden_sheet=sheet in hidden_sheets,
+        hidden_sheet=sheet in reader.hidden_sheets,
         hidden_rows=hidden,
+        date_formats=reader.date_formats(sheet),
         rows_above=above,
     )
 
@@ -70,8 +72,8 @@ class _Row:
 
 def _look_through(
     archive: Archive, options: ReadOptions
-) -> tuple[dict[str, list[PreviewRow]], dict[str, int], frozenset[str]]:
-    """First rows and width of each sheet, and which sheets are hidden."""
+) -> tuple[dict[str, list[PreviewRow]], dict[str, int], "_ContentReader"]:
+    """First rows and width of each sheet, and the reader, which has seen all of them."""
     reader = _ContentReader(archive.name)
     previews: dict[str, list[PreviewRow]] = {}
     widths: dict[str, int] = {}
@@ -83,7 +85,7 @@ def _look_through(
             raise too_far(archive.name, sheet, f"row {row.number}")
         if len(preview) < wanted:
             preview.append(PreviewRow(row.number, [text for text, _ in row.cells]))
-    return previews, widths, frozenset(reader.hidden_sheets)
+    return previews, widths, reader
 
 
 def _send(archive: Archive, sheet: str, start: TableStart, width: int, writer: TableWriter) -> tuple[list[int], int]:
@@ -172,6 +174,10 @@ def shown_number(value: float, text: str) -> Shown:
     return plain, CellKind.UNREADABLE_FORMAT
 
 
+_DATES_KEPT = 100
+"""Of a column: enough to tell in which form it shows them."""
+
+
 class _ContentReader:
     """Turns the elements of content.xml into rows."""
 
@@ -194,10 +200,17 @@ class _ContentReader:
         self._groups: list[bool] = []
         """Of the groups of rows that are open: whether they are folded away."""
         self.hidden_sheets: set[str] = set()
+        self._dates: dict[tuple[str, int], dict[str, str]] = {}
+        """By sheet and column, some of its dates and what is shown of them."""
         self.parser = xml_parser(name)
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._text
+
+    def date_formats(self, sheet: str) -> list[tuple[int, str]]:
+        """The columns of a sheet whose dates are all shown in one form, and which."""
+        forms = [(column, form_of(list(dates.items()))) for (at, column), dates in self._dates.items() if at == sheet]
+        return [(column, form) for column, form in forms if form is not None]
 
     def take(self) -> list[tuple[str, _Row]]:
         """The rows that are complete; each is handed out once."""
@@ -267,6 +280,10 @@ class _ContentReader:
         if len(self._cells) + self._blank_before + repeats > _MAX_COLUMNS:
             raise too_far(self._name, self._sheet, f"row {self._number + 1}")
         self._cells += [_BLANK] * self._blank_before + [shown] * repeats
+        if shown[1] is CellKind.DATE and "office:date-value" in cell.attributes:
+            dates = self._dates.setdefault((self._sheet, len(self._cells) - 1), {})
+            if len(dates) < _DATES_KEPT:
+                dates[shown[0]] = "\n".join(cell.paragraphs)
         self._blank_before = 0
 
     def _end_of_row(self) -> None:

@@ -41,6 +41,7 @@ class TableInfo:
     hidden_rows: list[int] = field(default_factory=list)
     hidden_sheet: bool = False
     formats_unknown: bool = False
+    date_formats: list[tuple[int, str]] = field(default_factory=list)
     total_rows: list[int] = field(default_factory=list)
     ragged_fields: list[tuple[int, list[str]]] = field(default_factory=list)
     sheets: list[str] = field(default_factory=list)
@@ -149,6 +150,7 @@ def _table(received: pa.Table, facts: TableInfo, name: str) -> Table:
         hidden_rows=tuple(facts.hidden_rows),
         hidden_sheet=facts.hidden_sheet,
         formats_unknown=facts.formats_unknown,
+        date_formats=dict(facts.date_formats),
         total_rows=tuple(facts.total_rows),
     )
 

@@ -106,6 +106,7 @@ class _Workbook:
             # Of an .xls, only our own reader knows the formats: somebody is to look where they matter.
             formats_unknown=not correction.formats_known
             or (isinstance(self._details, XlsDetails) and correction.has_formatted_cells),
+            date_formats=list(correction.date_formats.items()),
             total_rows=totals,
             rows_above=above,
         )

@@ -7,6 +7,7 @@ Records are those of [MS-XLS], for Excel 97 to 2003 (BIFF8) and for Excel 5 and 
 
 import io
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from batchlinks.roster.calamine_corrections import (
     StyleSheet,
     date_mark,
     error_mark,
+    usual_codes,
 )
 
 _FORMULA, _EOF, _BOUNDSHEET, _MULRK, _RSTRING, _XF, _LABELSST = 0x06, 0x0A, 0x85, 0xBD, 0xD6, 0xE0, 0xFD
@@ -88,7 +90,12 @@ class XlsDetails:
                     hidden.append(row + 1)
             else:
                 cells.take(kind, data)
-        return Correction(cells.marked.by_column(), self._styles.formats, hidden)
+        return Correction(
+            cells.marked.by_column(),
+            self._styles.formats,
+            hidden,
+            date_formats=usual_codes(cells.date_styles, self._styles.date_codes),
+        )
 
     def _records(self, offset: int) -> Iterator[tuple[int, bytes]]:
         """Kind and data of each record of the substream at `offset`; charts inside it are passed over."""
@@ -122,6 +129,7 @@ class _BiffCells:
 
     def __init__(self, styles: StyleSheet, is_biff8: bool, from_1904: bool) -> None:
         self.marked = MarkedCells()
+        self.date_styles: dict[int, Counter[int]] = {}
         self._styles = styles
         self._of_numbers, self._of_texts = styles.of_numbers, styles.of_texts
         self._is_biff8 = is_biff8
@@ -151,6 +159,7 @@ class _BiffCells:
         elif style >= (self._styles.count or 0):
             self.marked.add(row + 1, column, UNREADABLE)
         elif style in self._styles.dates:
+            self.date_styles.setdefault(column, Counter())[style] += 1
             number = struct.unpack_from("<d", value)[0] if kind == _NUMBER else _rk(struct.unpack_from("<I", value)[0])
             mark = date_mark(number, from_1904=self._from_1904)
             if mark is not None:

@@ -8,6 +8,7 @@ survey says so is it parsed a second time (`scan_cells`), which costs about as m
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from batchlinks.roster.calamine_corrections import (
     date_mark,
     error_mark,
     is_aggregate,
+    usual_codes,
 )
 from batchlinks.roster.file_kind import damaged
 from batchlinks.roster.guard import MAX_CELLS, Archive, too_far, xml_parser
@@ -76,6 +78,9 @@ class Survey:
     """The one in the last column; none where the sheet is narrow."""
 
     hidden_rows: list[int] = field(default_factory=list)
+    date_styles: dict[int, Counter[int]] = field(default_factory=dict)
+    """By column, how many of the first cells have each style that shows a date."""
+
     has_formats: bool = False
     has_formulas_or_errors: bool = False
     is_unusual: bool = False
@@ -112,6 +117,7 @@ def survey_sheet(archive: Archive, sheet: str, part: str, styles: StyleSheet) ->
     for position, chunk in enumerate(archive.xml_chunks(part)):
         text = carried + chunk
         if position == 0:
+            _count_date_styles(text, survey, styles)
             survey.is_unusual = _UNUSUAL.search(text) is not None
             signs += _signs_of_column_styles(text, styles)
         # The next search begins at the last cell of this one, so that no tag is seen in halves.
@@ -125,6 +131,16 @@ def survey_sheet(archive: Archive, sheet: str, part: str, styles: StyleSheet) ->
     if not survey.is_unusual:
         check_extent(archive.name, sheet, survey)
     return survey
+
+
+_STYLED_CELL = re.compile(rb"""<c r="([A-Z]{1,3})\d+" s="(\d+)"(?: t="[nd]")?[ >]""")
+
+
+def _count_date_styles(text: bytes, survey: Survey, styles: StyleSheet) -> None:
+    """By a part of the sheet: it says in which form a column shows its dates."""
+    for letters, number in _STYLED_CELL.findall(text) if styles.dates else ():
+        if (style := int(number)) in styles.dates:
+            survey.date_styles.setdefault(column_number(letters) - 1, Counter())[style] += 1
 
 
 def check_extent(name: str, sheet: str, survey: Survey) -> None:
@@ -451,6 +467,7 @@ class XlsxDetails:
         part = self._part(sheet)
         survey = survey_sheet(self._archive, sheet, part, self._styles)
         if survey.needs_a_closer_look:
+            date_styles = survey.date_styles
             look = scan_cells(
                 self._archive,
                 part,
@@ -461,6 +478,7 @@ class XlsxDetails:
             )
             self._looks[sheet] = look
             survey = look.survey
+            survey.date_styles = date_styles
             check_extent(self._archive.name, sheet, survey)
         self._surveys[sheet] = survey
 
@@ -471,6 +489,7 @@ class XlsxDetails:
             self._styles.formats,
             self._surveys[sheet].hidden_rows,
             total_rows(self._archive, self._package, sheet),
+            date_formats=usual_codes(self._surveys[sheet].date_styles, self._styles.date_codes),
             formats_known=self._styles.count is not None,
         )
 
