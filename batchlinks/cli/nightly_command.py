@@ -1,5 +1,7 @@
 """`batchlinks nightly`."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -7,9 +9,9 @@ import click
 import cloup
 
 from batchlinks.cli.options import config_of, nightly_options, run_settings
-from batchlinks.cli.terminal import progress, say, speak
-from batchlinks.config.settings import NightlySettings
-from batchlinks.errors import ExitCode
+from batchlinks.cli.terminal import progress, say, somebody_watches, speak
+from batchlinks.config.settings import NightlySettings, RunSettings
+from batchlinks.errors import BatchlinksError, ExitCode
 
 if TYPE_CHECKING:
     from batchlinks.nightly.night_record import NightRecord
@@ -22,7 +24,27 @@ _EXIT_CODES = (
 )
 
 
-@cloup.command(epilog=_EXIT_CODES)
+class _NightlyCommand(cloup.Command):
+    """Tells metrics, message and outbox also of a night that could not begin, since a setting or the command is wrong."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        given = list(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except (BatchlinksError, click.UsageError) as error:
+            if not somebody_watches():  # who types a command sees what is wrong with it
+                from batchlinks.nightly.unbegun import report_unbegun
+
+                report_unbegun(given, str(error) if isinstance(error, BatchlinksError) else _NOT_UNDERSTOOD)
+            raise
+
+
+_NOT_UNDERSTOOD = "There was no night: the command, or a variable of its environment, is wrong. The log says what."
+
+
+@cloup.command(cls=_NightlyCommand, epilog=_EXIT_CODES)
 @nightly_options
 @cloup.pass_context
 def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bool, **options: Any) -> int:
@@ -32,7 +54,7 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
     """
     speak(log_format, quiet=quiet, verbose=verbose)
     from batchlinks import arrow
-    from batchlinks.nightly.night import run_night
+    from batchlinks.nightly.night import local_now, run_night
     from batchlinks.pipeline.context import RunContext, RunHooks
     from batchlinks.signals import Interruption
 
@@ -40,10 +62,17 @@ def nightly(context: click.Context, /, log_format: Any, quiet: bool, verbose: bo
     settings = NightlySettings(**{entry.name: options.pop(entry.name) for entry in fields(NightlySettings)})
     interruption = Interruption()
     hooks = RunHooks(progress=progress(log_format, quiet=quiet), interruption=interruption)
+
+    def settings_of(table: Mapping[str, Any]) -> RunSettings:
+        return run_settings(context, options, table)
+
+    run_context = RunContext(config=config_of(context))
+    if settings.dry_run:
+        from batchlinks.nightly.dry_run import try_night
+
+        return try_night(settings, settings_of, run_context, hooks, say, now=local_now, sleep=time.sleep)
     with interruption.installed():
-        night = run_night(
-            settings, lambda table: run_settings(context, options, table), RunContext(config=config_of(context)), hooks
-        )
+        night = run_night(settings, settings_of, run_context, hooks)
     _tell(night, str(settings.outbox), quiet=quiet)
     return ExitCode(night.exit_code)
 

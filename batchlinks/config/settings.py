@@ -372,6 +372,20 @@ class NightlySettings:
     metrics: Path | None = _option(
         None, "File to write metrics to, for Prometheus' node exporter.", Group.NIGHT, metavar="FILE"
     )
+    accept: str | None = _option(
+        None,
+        "Let this list through once, whatever the limits of its table; one in failed is taken up again.",
+        Group.NIGHT,
+        metavar="NAME",
+        longest=255,
+        one_run=True,
+    )
+    dry_run: bool = _option(
+        False,
+        "Try everything that a night needs and say what it would do. Takes no list, makes no link call.",
+        Group.NIGHT,
+        one_run=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -675,7 +689,9 @@ def as_given(value: object, key: str, where: str) -> str | tuple[str, ...]:
     raise SettingsError(f'{where}: {key} is a list of columns: {key} = ["Deceased"].')
 
 
-_ONE_RUN = frozenset(entry.name for entry in fields(RunSettings) if entry.metadata["option"].one_run)
+_ONE_RUN = frozenset(
+    entry.name for kind in (RunSettings, NightlySettings) for entry in fields(kind) if entry.metadata["option"].one_run
+)
 _NAMES_COLUMNS = frozenset(entry.name for entry in fields(RunSettings) if entry.metadata["option"].names_columns)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 
 from batchlinks.config.settings import NightlySettings
-from batchlinks.errors import BatchlinksError, ExitCode, FolderError, defect
+from batchlinks.errors import BatchlinksError, ExitCode, FolderError, SettingsError, defect
 from batchlinks.nightly import receipts
 from batchlinks.nightly.housekeeping import clear_old, clear_staging
 from batchlinks.nightly.inbox import Claim, InboxScan
@@ -77,7 +77,12 @@ def _process_inbox(night: Night, context: NightlyContext) -> None:
     context.history = history = receipts.recall(context.data, context.inbox.place.address)
     night.succeeded = history.succeeded
     try:
+        accepted = context.settings.accept
+        if accepted is not None:
+            context.inbox.accept(accepted)
         claims, look = context.inbox.left_over(), context.inbox.look()
+        if accepted in look.arriving:
+            raise SettingsError("The patient list that --accept names is still arriving. Try again in a minute.")
         clear_staging(context, claims)
         night.arriving, night.unmatched, night.ignored = look.arriving, look.unmatched, look.ignored
         for claim, table in _claims_in_order(night, context, claims, look):

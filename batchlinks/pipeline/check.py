@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyarrow as pa
+
 from batchlinks.columns.cautions import question
 from batchlinks.config.installation import Installation
 from batchlinks.config.paths import find_ledger
@@ -39,6 +41,8 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
                 screened = apply_screening(roster, settings, withdrawn=withdrawn)
                 people = KnownPeople(roster, screened, None if ledger is None else ledger.people, changes_ledger=False)
                 people.hold_back_others()
+                sendable = screened.ids.filter(pa.array(screened.sendable))
+                known = 0 if ledger is None else ledger.links_for(sendable).num_rows
             hooks.on_screened(screened)
             outreach.warn(screened)
             log_warnings(screened)
@@ -49,7 +53,15 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
             published = files.publish(summary, sheets)
         audit.append(summary, context)
         files.finish()
-    return Report(summary, published, sheets, refused, undecided=roster.undecided, corrections=roster.corrections)
+    return Report(
+        summary,
+        published,
+        sheets,
+        refused,
+        known=known,
+        undecided=roster.undecided,
+        corrections=roster.corrections,
+    )
 
 
 @contextmanager

@@ -41,6 +41,9 @@ class Report:
     moved: int = 0
     """Patients who are in the workbook of another value than before: of another clinic, say."""
 
+    known: int = 0
+    """Of a check with a project: how many of the patients who can be sent have a link already."""
+
     undecided: Sequence[Caution] = ()
     """Of a check: columns such as `Deceased` about which a run will ask."""
 
