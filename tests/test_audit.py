@@ -18,13 +18,17 @@ Command = Callable[..., Ended]
 
 @pytest.fixture
 def lines(private_home: Path) -> Callable[[], list[dict[str, Any]]]:
-    """What stands in the audit log."""
+    """What stands in the audit log on what has ended."""
 
     def read() -> list[dict[str, Any]]:
-        path = private_home / "data" / "audit.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line for line in audit_lines(private_home) if line["event"] == "ended" and line["command"] != "nightly"]
 
     return read
+
+
+def audit_lines(home: Path) -> list[dict[str, Any]]:
+    path = home / "data" / "audit.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def roster_of(folder: Path, *ids: object) -> Path:

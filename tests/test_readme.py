@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SIMULATOR = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
 UPLOAD_PAGE = (ROOT / "docs" / "upload-page.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 LEDGER = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
 SPEECH_OPTIONS = {"--config", "--log-format", "--quiet", "--verbose"}
 STATUS = (ROOT / "docs" / "status.md").read_text(encoding="utf-8")
@@ -91,6 +92,10 @@ def rows_of_ledger_options() -> Iterator[str]:
     return (option_row(name, option) for name, option in options_of_ledger().items() if name not in SPEECH_OPTIONS)
 
 
+def rows_of_history_options() -> Iterator[str]:
+    return (option_row(name, option) for name, option in options_of("history").items() if name not in SPEECH_OPTIONS)
+
+
 def shown_default(option: click.Option) -> str:
     value = option.default  # where there is none, newer versions of click have a sentinel of their own
     if option.is_flag or value is None or value in ("", ()) or "Sentinel" in type(value).__name__:
@@ -145,8 +150,9 @@ def rows_of_serve_options() -> Iterator[str]:
         (UPLOAD_PAGE, rows_of_serve_options()),
         (SIMULATOR, rows_of_simulator_options()),
         (LEDGER, rows_of_ledger_options()),
+        (OPERATIONS, rows_of_history_options()),
     ],
-    ids=["run and check", "status", "nightly", "serve", "simulate", "ledger"],
+    ids=["run and check", "status", "nightly", "serve", "simulate", "ledger", "history"],
 )
 def test_every_option_is_documented_with_the_words_of_its_help_and_no_other(text: str, rows: Iterable[str]) -> None:
     documented = {line for line in text.splitlines() if line.startswith("| `--")}

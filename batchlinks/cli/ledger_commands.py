@@ -3,7 +3,7 @@
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -225,7 +225,7 @@ def show(
     for external_id in wanted:
         for line in _shown(external_id, found.get(external_id, []), withdrawn, listed, alike, names):
             print_output(line)
-    _note(context, "show", ledger, _project_word(only_id, only_named), count=len(wanted))
+    _note(context, "show", ledger, _project_word(only_id, only_named), count=len(wanted), whom=wanted)
     return ExitCode.DONE_WITH_ERRORS if missing else ExitCode.DONE
 
 
@@ -284,7 +284,7 @@ def withdraw(
             unknown -= len(_by_id(records.links(project, wanted)))
             still_in = _files_with(records, project, wanted)
     where = _project_word(only_id, only_named)
-    _note(context, "withdraw", ledger, where, count=new)
+    _note(context, "withdraw", ledger, where, count=new, whom=wanted, reason=reason)
     said = [f"Withdrawn in {where}: {counted(new, 'patient')}."]
     if matches is not None:
         said.append(
@@ -345,7 +345,7 @@ def restore(
             restored |= records.restore(project, wanted) if project or everywhere else set()
             held |= {each.external_id for each in records.withdrawals(project, wanted, alike=True)}
     where = _project_word(only_id, only_named)
-    _note(context, "restore", ledger, where, count=len(restored))
+    _note(context, "restore", ledger, where, count=len(restored), whom=restored)
     left = [row for one, row in wanted.items() if one not in restored]
     if left:
         logger().warning(f"Not withdrawn in {where} under this very ID: row {in_words(left, most=20)}.", rows=left)
@@ -408,7 +408,7 @@ def forget(
                 yes,
             )
             number = records.forget(project, older_than_days=days, external_ids=wanted)
-    _note(context, "forget", ledger, where, count=number, older_than_days=days)
+    _note(context, "forget", ledger, where, count=number, whom=wanted or (), older_than_days=days)
     _tell(f"Forgotten in {where}: {counted(number, 'link')}.", quiet=quiet)
     return ExitCode.DONE
 
@@ -830,14 +830,26 @@ def _earlier_people(others: "Sequence[EarlierPerson]", *, quiet: bool, most: int
         yield f"… and {len(others) - most:,} more."
 
 
-def _note(context: click.Context, event: str, ledger: Path | None, project: str, *, count: int, **more: Any) -> None:
-    """For the audit log: who did it, when, to how many; no ID."""
+def _note(
+    context: click.Context,
+    event: str,
+    ledger: Path | None,
+    project: str,
+    *,
+    count: int,
+    whom: Collection[str] = (),
+    **more: Any,
+) -> None:
+    """For the audit log: who did it, when, to how many; and to `whom`, by keyed hashes instead of IDs."""
     from batchlinks.config.paths import data_folder
     from batchlinks.pipeline import audit
 
-    place = str(_place(context, ledger))
+    place = _place(context, ledger)
+    facts = {"ledger": str(place), "scope": project, "count": count, **more}
     try:
-        audit.note(data_folder(os.environ), event, command="ledger", ledger=place, scope=project, count=count, **more)
+        if whom:
+            facts["patients"] = audit.patient_hashes(whom, place)
+        audit.note(data_folder(os.environ), event, command="ledger", **facts)
     except BatchlinksError as error:
         raise BatchlinksError(f"It was done ({event}: {count:,}). {error}") from error
 

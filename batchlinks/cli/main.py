@@ -15,6 +15,7 @@ import click
 import cloup
 from click.core import ParameterSource
 
+from batchlinks.cli.history_command import history
 from batchlinks.cli.ledger_commands import ledger
 from batchlinks.cli.nightly_command import nightly
 from batchlinks.cli.options import takes, variable
@@ -141,5 +142,5 @@ def batchlinks() -> None:
     """
 
 
-for _command in (run, check, status, nightly, serve, ledger, templates, simulate, demo):
+for _command in (run, check, status, nightly, serve, history, ledger, templates, simulate, demo):
     batchlinks.add_command(_command)

@@ -8,6 +8,7 @@ from batchlinks.nightly import receipts
 from batchlinks.nightly.inbox import DONE, FAILED, Claim, clear
 from batchlinks.nightly.night_outcome import Night
 from batchlinks.nightly.nightly_context import NightlyContext
+from batchlinks.pipeline import audit
 
 
 def clear_staging(context: NightlyContext, claims: Sequence[Claim]) -> None:
@@ -29,4 +30,5 @@ def clear_old(night: Night, context: NightlyContext, history: receipts.NightlyHi
         )
         return
     for place in (context.inbox.place.folder(DONE), context.inbox.place.folder(FAILED), context.outbox):
-        clear(place, today - kept)
+        if days := clear(place, today - kept):
+            audit.note(context.data, "deleted", command="nightly", place=place.address, count=days, reason="keep_days")

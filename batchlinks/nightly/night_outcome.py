@@ -1,6 +1,7 @@
 """How a night goes: an outcome for each roster, the exit code of all, and at its end the record of it."""
 
 import socket
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -123,6 +124,9 @@ class Night:
     left_to_another: str | None = None
     """The sentence about the nightly that is at work already."""
 
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    """For the audit log."""
+
     stopped_by: ExitCode = ExitCode.DONE
     """What ended the night as a whole before its time."""
 
@@ -142,6 +146,24 @@ class Night:
             return "failure"
         quiet = code is ExitCode.DONE and not (self.unmatched or self.ignored or self.problems)
         return "success" if quiet else "warning"
+
+    def audit_facts(self) -> dict[str, object]:
+        """What the audit log keeps of it, once it has ended."""
+        lists = [
+            {"table": each.table, "roster": each.name, "exit_code": int(each.exit_code), "run_id": each.run_id}
+            for each in self.outcomes
+        ]
+        reasons = [*self.problems, *([self.left_to_another] if self.left_to_another else [])]
+        return {
+            "day": self.day,
+            "lists": lists,
+            "missing": dict(self.missing),
+            "unmatched": len(self.unmatched),
+            "arriving": self.arriving,
+            "waiting": self.waiting,
+            "reason": " ".join(dict.fromkeys(reasons)) or None,
+            "exit_code": int(self.exit_code),
+        }
 
     def record(self, ended_at: datetime, seconds: float) -> NightRecord:
         """The night as values, once it is over."""

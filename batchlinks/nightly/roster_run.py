@@ -174,7 +174,9 @@ def _run_roster(context: NightlyContext, claim: Claim, table: RosterTable) -> Re
     hooks = replace(_hooks_with_limits(context, claim, table), on_published=deliver)
     outbox = context.outbox
     elsewhere = None if outbox.local is not None else outbox.folder(claim.day).address
-    run_context = replace(context.run_context, owner=_owner_of(context, claim, table).roster, delivered_to=elsewhere)
+    run_context = replace(
+        context.run_context, owner=_owner_of(context, claim, table).roster, table=table.name, delivered_to=elsewhere
+    )
     settings = replace(table.settings, output_dir=_results_folder(context, claim))
     return run(_source_of(context, claim), settings, run_context, hooks)
 

@@ -1,6 +1,10 @@
-"""`audit.jsonl`: a line for every run, every use of the upload page and of the ledger: who did what, when, and with what outcome.
+"""`audit.jsonl`: what was done, by whom, when, and with what outcome: runs, nights, the upload page, the ledger.
 
-Counts, names of files and hashes; no external ID and nothing else of a patient.
+A run has a line before the first ID leaves (`event` begun) and one at its end (ended), so that one that was killed shows as
+begun. Lines of versions before 0.3 have no `event` where they mean ended. `pipeline.history` reads them.
+
+Counts, names of files and hashes; no external ID and nothing else of a patient. Where a line is about single patients, it has a
+keyed hash of each (`patients`), which tells nothing without the ledger's key.
 """
 
 import getpass
@@ -11,20 +15,25 @@ import socket
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from batchlinks import logs
 from batchlinks.config.paths import data_folder
-from batchlinks.errors import BatchlinksError, exit_code_of
+from batchlinks.errors import BatchlinksError, defect, exit_code_of
+from batchlinks.ledger.key import LedgerKey
+from batchlinks.patients.id_spelling import likenesses
 from batchlinks.pipeline.context import RunContext
 from batchlinks.results.status_summary import StatusSummary
 from batchlinks.results.summary import Summary
 from batchlinks.version import __version__
 
 NAME = "audit.jsonl"
+_MOST_PATIENTS = 5_000
+"""Of whom a line has hashes."""
 
 
 @contextmanager
@@ -57,7 +66,7 @@ def _recorded(summary: Summary, roster: str, context: RunContext) -> Iterator[No
         except BaseException as error:
             if isinstance(error, BatchlinksError):
                 error.run_id = summary.run_id
-            summary.exit_code = exit_code_of(error)
+            summary.exit_code, summary.reason = exit_code_of(error), _reason_of(error)
             summary.finished_at = datetime.now(UTC)
             with suppress(BatchlinksError):  # what is raised matters more
                 append(summary, context)
@@ -67,23 +76,50 @@ def _recorded(summary: Summary, roster: str, context: RunContext) -> Iterator[No
             logs.record(f"{summary.command.capitalize()} ended.", seconds=seconds, **summary.as_json())
 
 
+def begin(summary: Summary, context: RunContext, *, to_send: int = 0) -> None:
+    """Add the line of a run, check or status that goes on from here: before the first ID leaves.
+
+    Raises BatchlinksError where the data folder cannot be written: then nothing may be sent.
+    """
+    folder = data_folder(context.environment)
+    begun = ("run_id", "roster", "roster_sha256", "project_id", "id_column", "started_at", "api", "ledger_id")
+    known = summary.as_json()
+    line = {"table": context.table, "rows_read": summary.rows_read, "to_send": to_send}
+    try:
+        _add(folder, context.user, summary.command, "begun", {**{name: known.get(name) for name in begun}, **line})
+    except OSError as error:
+        raise BatchlinksError(
+            f"The audit log in {folder} cannot be written ({error.strerror}), so nothing was sent."
+        ) from error
+
+
 def append(summary: Summary, context: RunContext) -> None:
     """Add the line of a run or check, once. Raises BatchlinksError when the data folder cannot be written."""
     if summary.audited:
         return
     folder = data_folder(context.environment)
     line = {
-        "command": summary.command,
+        "table": context.table,
+        "rows_read": summary.rows_read,
+        "reason": summary.reason,
         **summary.as_json(),
+        "folder": context.delivered_to or summary.folder,
         "outputs": _pictures_as_one(summary.outputs),
     }
     try:
-        _add(folder, context.user, line)
+        _add(folder, context.user, summary.command, "ended", line)
         summary.audited = True
     except OSError as error:
         raise BatchlinksError(
             f"The results are in place, but the audit log in {folder} cannot be written ({error.strerror})."
         ) from error
+
+
+def _reason_of(error: BaseException) -> str:
+    """In a sentence that may be kept: no value that the program held."""
+    if isinstance(error, BatchlinksError):
+        return str(error)
+    return defect(error) if isinstance(error, Exception) else "Interrupted."
 
 
 def _pictures_as_one(outputs: Mapping[str, str]) -> dict[str, str]:
@@ -99,22 +135,43 @@ def _pictures_as_one(outputs: Mapping[str, str]) -> dict[str, str]:
 
 
 def note(
-    folder: Path, event: str, *, command: str = "serve", user: str | None = None, **facts: str | int | None
+    folder: Path,
+    event: str,
+    *,
+    command: str = "serve",
+    user: str | None = None,
+    **facts: object,
 ) -> None:
-    """Add a line on something that somebody did beside a run. Raises BatchlinksError, so that it can be left undone."""
+    """Add a line on something that somebody did beside a run; `facts` are JSON values.
+
+    Raises BatchlinksError, so that it can be left undone.
+    """
     try:
-        _add(folder, user, {"command": command, "event": event, **facts})
+        _add(folder, user, command, event, facts)
     except OSError as error:
         raise BatchlinksError(f"The audit log in {folder} cannot be written ({error.strerror}).") from error
 
 
-def _add(folder: Path, user: str | None, what: Mapping[str, object]) -> None:
+def patient_hashes(external_ids: Collection[str], ledger: Path) -> list[str]:
+    """For `patients` in a line: what tells these patients again, however their IDs are spelled, by the key of the ledger there.
+
+    Of thousands only the first. Raises SettingsError where there is no key and none can be made.
+    """
+    key = LedgerKey.load(ledger)
+    return [
+        key.digest(text, "audit") for each in islice(external_ids, _MOST_PATIENTS) for text in sorted(likenesses(each))
+    ]
+
+
+def _add(folder: Path, user: str | None, command: str, event: str, facts: Mapping[str, object]) -> None:
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "user": user or user_name(),
         "host": socket.gethostname(),
         "version": __version__,
-        **what,
+        "command": command,
+        "event": event,
+        **facts,
     }
     text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

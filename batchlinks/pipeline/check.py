@@ -34,6 +34,7 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
         do_not_contact = DoNotContact.open(settings.do_not_contact, context.environment)
         with open_results(source, settings, context, project_id, check=True) as files:
             roster = load_roster(source, settings, context, hooks, summary)
+            audit.begin(summary, context)
             output = plan_output(roster, settings, deployment(context.environment).link_host)
             outreach = plan_letters_and_messages(roster, settings, output)
             with _open_known_ledger(settings, project_id, context, summary) as ledger:

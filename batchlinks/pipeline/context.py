@@ -58,6 +58,9 @@ class RunContext:
     delivered_to: str | None = None
     """Folder that the results are taken to, where that is not the one they are written into."""
 
+    table: str | None = None
+    """Name of the `[[roster]]` table that it belongs to, for the audit log."""
+
     user: str | None = None
     """Who asked for it, for the audit log, where that is not this process's own user."""
 

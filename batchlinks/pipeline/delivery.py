@@ -218,3 +218,4 @@ def _count_calls(summary: Summary, result: RequestResult, links: pa.Table, *, wr
     summary.calls, summary.retries = result.counts.calls, result.counts.retries
     if result.stopped_by is not None:
         summary.exit_code = result.stopped_by.exit_code
+        summary.reason = str(result.stopped_by)

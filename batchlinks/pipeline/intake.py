@@ -127,7 +127,7 @@ def load_roster(
         password=read_roster_password(settings, context.environment),
     )
     table = without_report_columns(read_roster(source, options))
-    summary.roster, summary.roster_sha256 = table.name, table.sha256
+    summary.roster, summary.roster_sha256, summary.rows_read = table.name, table.sha256, len(table)
     table, corrections = _correct(source, table, settings, context, options)
     hooks.on_table(table)
     try:

@@ -4,6 +4,7 @@ import functools
 
 import pyarrow as pa
 
+from batchlinks.config.paths import data_folder
 from batchlinks.config.secrets import read_credentials
 from batchlinks.config.settings import RunSettings, validate
 from batchlinks.errors import SettingsError
@@ -99,6 +100,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 if not hooks.confirm(_preview_of(roster, screened, plan, endpoint, settings)):
                     raise SettingsError("Canceled. Nothing was sent.")
 
+                audit.begin(summary, context, to_send=len(plan.to_send))
                 defer_interruptions()
                 if settings.leave_out_consented:
                     asking = ConsentRequester(endpoint, credentials, settings, ledger, guard, hooks)
@@ -145,7 +147,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 ledger.mark_complete(delivery.first_time, all_asked=result.stopped_by is None, placement=placement)
                 if result.stopped_by is None:
                     people.finish(plan.to_send, result.issued)
-                _forget_old_links(ledger, settings)
+                _forget_old_links(ledger, settings, context, summary)
         audit.append(summary, context)
         report = Report(
             summary,
@@ -249,10 +251,12 @@ def _preview_of(
     )
 
 
-def _forget_old_links(ledger: Ledger, settings: RunSettings) -> None:
+def _forget_old_links(ledger: Ledger, settings: RunSettings, context: RunContext, summary: Summary) -> None:
     ledger.forget_responses(older_than_days=settings.response_keep_days)
     days = settings.ledger_keep_days
     if days is not None and (number := ledger.forget(older_than_days=days)):
         logger().info(
             f"Forgotten in the ledger: {number:,} links that were issued {days} days ago or earlier.", links=number
         )
+        facts = {"count": number, "older_than_days": days, "run_id": summary.run_id}
+        audit.note(data_folder(context.environment), "forget", command="run", user=context.user, **facts)

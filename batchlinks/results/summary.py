@@ -42,6 +42,15 @@ class Summary:
     audited: bool = False
     """Whether its line is in the audit log."""
 
+    rows_read: int = 0
+    """Rows of the list, as soon as it is read; for the audit log, which also knows lists that came to nothing."""
+
+    folder: str | None = None
+    """Where the files were put; for the audit log."""
+
+    reason: str | None = None
+    """Why it was refused or stopped, in a sentence; for the audit log."""
+
     @property
     def command(self) -> str:
         """As the audit log calls it."""

@@ -257,7 +257,7 @@ class ResultFiles:
             last_look=last_look,
             on_placing=lambda outputs, stem: on_placing(self._named(outputs, stem)),
         )
-        summary.outputs = dict(released.outputs)
+        summary.outputs, summary.folder = dict(released.outputs), str(released.summary.parent.resolve())
         paths = {role: released.paths[suffix] for role, suffix in written.items()}
         return PublishedFiles(
             released.summary.parent,
