@@ -80,7 +80,7 @@ def test_history_tells_newest_first_what_happened_and_why_it_did_not(
     refused_project, refused_list, done = told(command, "--files")
 
     assert [each["exit_code"] for each in (refused_project, refused_list, done)] == [4, 2, 0]
-    assert "Chart" in refused_list["reason"]
+    assert "no column is called" in refused_list["reason"]
     assert "HealthEx refused" in refused_project["reason"]
     assert {Path(each["path"]).name: each["state"] for each in done["files"]} == {
         "patients.links.xlsx": "gone", "patients.errors.xlsx": "changed since",
@@ -88,7 +88,7 @@ def test_history_tells_newest_first_what_happened_and_why_it_did_not(
     said = command("history", "--files").out
     assert f"patients.csv  project {PROJECT}  2 rows: 2 linked, 0 duplicates" in said
     assert f"{links}: gone" in said
-    assert said.index("HealthEx refused") < said.index("Chart") < said.index("2 linked")
+    assert said.index("HealthEx refused") < said.index("no column is called") < said.index("2 linked")
     assert command("history", "--days", "0").out == command("history").out
     assert "ZQX" not in said
     assert healthex.requests_for("ZQX2001") == 1
@@ -132,7 +132,10 @@ def test_a_night_is_told_with_its_lists_its_tables_and_why_it_could_not_begin(
     assert command(*night).code == 0
     assert command(*night, "--inbox", tmp_path / "nowhere").code == 2
 
-    could_not, deleted, quiet_night, first, *lists = sorted(told(command), key=lambda each: each["what"] == "run")
+    entries = told(command)
+    could_not, quiet_night, first = [each for each in entries if each["what"] == "nightly"]
+    lists = [each for each in entries if each["what"] == "run"]
+    (deleted,) = [each for each in entries if each["event"] == "deleted"]
 
     assert (could_not["exit_code"], "is not there" in could_not["reason"]) == (2, True)
     assert (deleted["what"], deleted["count"]) == ("nightly deleted", 1)

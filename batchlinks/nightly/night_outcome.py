@@ -158,9 +158,10 @@ class Night:
             "day": self.day,
             "lists": lists,
             "missing": dict(self.missing),
-            "unmatched": len(self.unmatched),
-            "arriving": self.arriving,
-            "waiting": self.waiting,
+            "unmatched": list(self.unmatched),
+            "ignored": list(self.ignored),
+            "arriving": list(self.arriving),
+            "waiting": list(self.waiting),
             "reason": " ".join(dict.fromkeys(reasons)) or None,
             "exit_code": int(self.exit_code),
         }
