@@ -399,10 +399,10 @@ def test_every_check_leaves_a_line_in_the_audit_log(command: Command, private_ho
 
     log = private_home / "data" / "audit.jsonl"
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    assert [line["command"] for line in lines] == ["check", "check"]
-    assert lines[0].keys() >= {"time", "user", "host", "version", "roster", "roster_sha256", "exit_code", "outputs"}
+    assert [(line["command"], line["event"]) for line in lines] == [("check", "begun"), ("check", "ended")] * 2
+    assert lines[1].keys() >= {"time", "user", "host", "version", "roster", "roster_sha256", "exit_code", "outputs"}
     assert lines[0]["time"][:4] >= str(date(2024, 1, 1).year)
-    assert "1001" not in {str(value) for value in lines[0].values()}
+    assert "1001" not in {str(value) for line in lines for value in line.values()}
     if os.name == "posix":
         assert stat.S_IMODE(log.stat().st_mode) == 0o600
 

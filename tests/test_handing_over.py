@@ -445,7 +445,8 @@ def test_the_code_beside_each_link_and_its_picture_are_that_link(
         assert image.anchor.to.row == image.anchor._from.row  # in its cell, so that it is sorted and filtered with it
     outputs = results.summary(tmp_path / "patients.summary.json")["outputs"]
     assert {f"patients.qr/{row['qr_code']}" for row in rows} < set(outputs)
-    audited = json.loads((private_home / "data" / "audit.jsonl").read_text(encoding="utf-8"))["outputs"]
+    log = (private_home / "data" / "audit.jsonl").read_text(encoding="utf-8")
+    audited = json.loads(log.splitlines()[-1])["outputs"]
     assert set(audited) == {"patients.links.xlsx", "patients.errors.xlsx", "patients.qr"}
     packages.assert_sound(tmp_path / "patients.links.xlsx")
 

@@ -368,9 +368,9 @@ def test_the_summary_counts_everything_and_names_nobody(command: Command, tmp_pa
     }  # fmt: skip
     assert found["errors"] == {"placeholder_id": 1}
     assert str(found["started_at"]).endswith("Z")
-    (line,) = (private_home / "data" / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+    begun, line = (private_home / "data" / "audit.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["outputs"] == found["outputs"]
-    for text in (json.dumps(found), line):
+    for text in (json.dumps(found), begun, line):
         readable = text.replace(str(found["roster_sha256"]), "")
         assert not [private for private in ("1001", "1002", "Cyrus", "xid=") if private in readable]
 

@@ -639,7 +639,8 @@ def incident(
     for each in found:
         for line in lines_of(each, _project(each.known.project, names), others):
             print_output(line)
-    _note(context, "incident", ledger, "every project", count=len(found))
+    whom = [each.known.external_id for each in found]
+    _note(context, "incident", ledger, "every project", count=len(found), whom=whom)
     return ExitCode.DONE
 
 

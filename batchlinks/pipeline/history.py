@@ -110,7 +110,12 @@ def of_patient(entries: Iterable[HistoryEntry], external_id: str, ledger: Path) 
     hashes = set() if key is None else {key.digest(text, "audit") for text in likenesses(external_id)}
     runs = _runs_of(external_id, ledger) if ledger.exists() else set()
     return [
-        entry for entry in entries if entry.run_id in runs or not hashes.isdisjoint(entry.facts.get("patients") or ())
+        entry
+        for entry in entries
+        if not (
+            runs.isdisjoint((entry.run_id, entry.facts.get("of_run")))
+            and hashes.isdisjoint(entry.facts.get("patients") or ())
+        )
     ]
 
 
