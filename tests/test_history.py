@@ -151,6 +151,10 @@ def test_what_was_done_about_one_patient_is_found_by_the_id_and_no_id_is_kept(
 ) -> None:
     assert command("run", roster).code == 0
     first = told(command)[0]["run_id"]
+    assert command("status", roster).code == 0
+    (asked,) = [line for line in lines_of(private_home) if (line["command"], line["event"]) == ("status", "begun")]
+    assert (asked["to_send"], asked["rows_read"]) == (2, 2)
+    assert "2 patients with a link" in command("history").out
     typed("zqx 2001\n")
     assert command("ledger", "withdraw", "--reason", "deceased").code == 0
     typed("ZQX2002\n")
@@ -161,7 +165,7 @@ def test_what_was_done_about_one_patient_is_found_by_the_id_and_no_id_is_kept(
     assert [each["what"] for each in about] == ["ledger withdraw"]  # the ID is spelled otherwise than in the ledger
     typed("ZQX2001\n")
     assert [(each["what"], each.get("run_id")) for each in told(command, "--patient")] == [
-        ("ledger withdraw", None), ("run", first),
+        ("ledger withdraw", None), ("status", asked["run_id"]), ("run", first),
     ]  # fmt: skip
     typed("ZQX9999\n")
     assert command("history", "--patient").out == "Nothing of this kind was done.\n"

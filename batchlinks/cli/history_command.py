@@ -144,6 +144,8 @@ def _counts(entry: "HistoryEntry") -> str | None:
         return counted(len(facts["lists"]), "patient list")
     if "count" in facts:
         return f"{facts['count']:,} of them"
+    if "patients" in facts and entry.what == "status":
+        return f"{counted(facts['patients'], 'patient')} with a link, {facts.get('asked', 0):,} asked about"
     if "errors" not in facts:
         return None
     if not facts.get("rows"):

@@ -849,7 +849,7 @@ def _note(
     facts = {"ledger": str(place), "scope": project, "count": count, **more}
     try:
         if whom:
-            facts["patients"] = audit.patient_hashes(whom, place)
+            facts["patient_hashes"] = audit.patient_hashes(whom, place)
         audit.note(data_folder(os.environ), event, command="ledger", **facts)
     except BatchlinksError as error:
         raise BatchlinksError(f"It was done ({event}: {count:,}). {error}") from error

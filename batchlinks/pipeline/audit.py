@@ -4,7 +4,7 @@ A run has a line before the first ID leaves (`event` begun) and one at its end (
 begun. Lines of versions before 0.3 have no `event` where they mean ended. `pipeline.history` reads them.
 
 Counts, names of files and hashes; no external ID and nothing else of a patient. Where a line is about single patients, it has a
-keyed hash of each (`patients`), which tells nothing without the ledger's key.
+keyed hash of each (`patient_hashes`), which tells nothing without the ledger's key.
 """
 
 import getpass
@@ -153,7 +153,7 @@ def note(
 
 
 def patient_hashes(external_ids: Collection[str], ledger: Path) -> list[str]:
-    """For `patients` in a line: what tells these patients again, however their IDs are spelled, by the key of the ledger there.
+    """What tells these patients again, however their IDs are spelled, by the key of the ledger at this path.
 
     Of thousands only the first. Raises SettingsError where there is no key and none can be made.
     """

@@ -84,7 +84,7 @@ class HistoryEntry:
 
     def as_json(self, *, with_files: bool) -> dict[str, object]:
         """For programs."""
-        facts = {name: value for name, value in self.facts.items() if name not in ("patients", "outputs", "time")}
+        facts = {name: value for name, value in self.facts.items() if name not in ("patient_hashes", "outputs", "time")}
         told = {"at": self.at.isoformat(), "what": self.what, **facts, "event": self.event, "reason": self.reason}
         if with_files:
             told["files"] = [{"path": each.path, "state": each.state.value} for each in self.files()]
@@ -114,7 +114,7 @@ def of_patient(entries: Iterable[HistoryEntry], external_id: str, ledger: Path) 
         for entry in entries
         if not (
             runs.isdisjoint((entry.run_id, entry.facts.get("of_run")))
-            and hashes.isdisjoint(entry.facts.get("patients") or ())
+            and hashes.isdisjoint(entry.facts.get("patient_hashes") or ())
         )
     ]
 

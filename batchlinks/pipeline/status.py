@@ -94,11 +94,14 @@ def status(
                 links = checks.keep_certain(ledger.links_for(screened.ids.filter(pa.array(screened.sendable))))
                 log_warnings(screened)
 
+                audit.begin(summary, context, to_send=len(links))
                 defer_interruptions()
                 requester = ConsentRequester(endpoint, credentials, settings, ledger, guard, hooks)
                 rule = AskingRule(datetime.now(UTC), timedelta(hours=chosen.max_age))
                 result = requester.ask(links.column("external_id").combine_chunks(), rule, at_most=calls_at_most)
                 log_failures(result)
+                if result.stopped_by is not None:
+                    summary.reason = str(result.stopped_by)
                 _tell_same_patients(result, roster, screened, summary)
                 links = guard.leave_out(links)
                 writer = _StatusWriter(roster, screened, output, outreach, settings, ledger, result, repeats)
