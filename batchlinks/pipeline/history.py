@@ -104,8 +104,10 @@ def read_history(folder: Path, *, since: datetime | None = None) -> list[History
 
 
 def of_patient(entries: Iterable[HistoryEntry], external_id: str, ledger: Path) -> list[HistoryEntry]:
-    """Those about one patient: looked up, withdrawn, restored; and the runs that made or handed out the link, or wrote a file
-    that holds the patient. Raises SettingsError where the ledger or its key cannot be used."""
+    """Those about one patient: looked up, withdrawn, restored; and the runs that made or handed out the link, or wrote a file.
+
+    Raises SettingsError where the ledger or its key cannot be used.
+    """
     key = LedgerKey.find(ledger)
     hashes = set() if key is None else {key.digest(text, "audit") for text in likenesses(external_id)}
     runs = _runs_of(external_id, ledger) if ledger.exists() else set()
