@@ -2,7 +2,12 @@
 
 import json
 import logging
+import os
+import random
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import date, timedelta
@@ -562,3 +567,106 @@ def test_python_asks_too(tmp_path: Path) -> None:
     assert of_frame.published.folder is None
     assert of_frame.summary.responses == report.summary.responses
     assert of_frame.summary.reminded == report.summary.reminded
+
+
+# --- every night -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def night(command: Command, tmp_path: Path, private_home: Path) -> Callable[..., Ended]:
+    """A night that has one list, done by a settings file that holds this text."""
+    inbox, outbox = tmp_path / "inbox", tmp_path / "outbox"
+    inbox.mkdir()
+
+    def run(text: str, ids: Iterable[str] = IDS, *more: object) -> Ended:
+        path = roster_of(inbox, ids)
+        os.utime(path, (0, 0))
+        (private_home / "batchlinks.toml").write_text(f'id-column = "MRN"\n{text}', encoding="utf-8")
+        return command("nightly", "--inbox", inbox, "--outbox", outbox, "--metrics", tmp_path / "night.prom", *more)
+
+    return run
+
+
+def night_record(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "outbox" / "night.json").read_text(encoding="utf-8"))
+    return content
+
+
+def test_a_night_asks_who_has_answered_the_oldest_first_and_within_its_calls(
+    answered: RunningSimulator, night: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = night("status = true\nstatus-calls = 20\n")
+
+    assert ended.code == 0, ended.err
+    (done,) = night_record(tmp_path)["lists"]
+    assert (done["responses"]["not known"], done["status_left_for_later"], done["status_problem"]) == (10, 10, None)
+    assert "patients.status.xlsx" in done["results"]
+    assert answered.consent_calls == 20
+    assert '{response="consented",table="all"} 8.0' in (tmp_path / "night.prom").read_text(encoding="utf-8")
+
+    assert night("status = true\nstatus-calls = 20\n").code == 0
+    assert answered.consent_calls == 30
+    assert night_record(tmp_path)["lists"][0]["responses"]["not known"] == 0
+
+
+@pytest.mark.parametrize("options", [{"consents_status": 403}, {"die_after": 30}])
+def test_a_status_that_fails_changes_nothing_of_the_links_of_a_night(
+    start_healthex: StartHealthEx, night: Callable[..., Ended], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    healthex = start_healthex(**options)
+
+    ended = night('patience = 0.5\n[[roster]]\nmatch = "*.csv"\nname = "clinic"\nstatus = true\n')
+
+    assert ended.code == 3
+    (done,) = night_record(tmp_path)["lists"]
+    assert (done["linked"], done["exit_code"]) == (30, 3)
+    assert done["status_problem"]
+    assert len(healthex.links) == 30
+    (folder,) = (tmp_path / "inbox" / "done").iterdir()
+    assert (folder / "patients.csv").exists()
+    assert 'batchlinks_nightly_status_failed{table="clinic"} 1.0' in (tmp_path / "night.prom").read_text("utf-8")
+    assert night('[[roster]]\nmatch = "*.csv"\nstatus = "yes"\n').code == 2
+
+
+# --- many, and killed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_1500_patients_are_all_known_after_faults_throttling_revocation_and_kills(
+    command: Command, start_healthex: StartHealthEx, tmp_path: Path
+) -> None:
+    healthex = start_healthex(consenting=0.3, declining=0.1, expiring=0.05, undecided=0.2)
+    ids = [f"{number:08d}" for number in range(1, 1501)]
+    roster = roster_of(tmp_path, ids)
+    assert command("run", roster).code == 0
+    healthex.change(
+        server_error_share=0.05, drop_share=0.03, truncate_share=0.03, html_share=0.02, repeat_share=0.05, rate=500.0,
+        retry_after_s=0.1, latency_ms=5.0, revoke_tokens_at_call=healthex.link_calls + 700,
+    )  # fmt: skip
+    chance = random.Random(7)
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "batchlinks", "status", roster, "--reminder", "--after-days", "0"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        before = healthex.consent_calls
+        deadline = time.monotonic() + 60
+        wanted = before + chance.randrange(50, 300)
+        while healthex.consent_calls < wanted and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+
+    assert command("status", roster, "--reminder", "--after-days", "0").code == 0
+
+    book = healthex._service.book  # what only the stand-in can know
+    shows = {"consented": "consented", "declined": "declined", "expired": "expired"}
+    expected = {one: shows.get(book.decision(PROJECT, one), "no consent found") for one in ids}
+    assert {one: row["response"] for one, row in shown(tmp_path).items()} == expected
+    due = {one for one, response in expected.items() if response in ("no consent found", "expired")}
+    assert {row["MRN"] for row in reminded(tmp_path)} == due
+    assert healthex.consent_calls < 1500 * 1.5
+    assert not any("0000" in call.path for call in healthex.calls)

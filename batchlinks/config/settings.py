@@ -369,6 +369,15 @@ class NightlySettings:
         above=0,
         highest=87_600,
     )
+    status: bool = _option(False, "Also ask HealthEx who has answered, for each list that was done.", Group.NIGHT)
+    status_calls: int = _option(
+        10_000,
+        "How many patients HealthEx is asked about in a night at most, those whose answer is the oldest.",
+        Group.NIGHT,
+        metavar="N",
+        minimum=0,
+        highest=1_000_000_000,
+    )
     metrics: Path | None = _option(
         None, "File to write metrics to, for Prometheus' node exporter.", Group.NIGHT, metavar="FILE"
     )
@@ -634,6 +643,7 @@ ROSTER_KEYS = frozenset(
         "name",
         "match",
         "ready",
+        "status",
         "max_error_share",
         "max_new",
         "min_rows",
@@ -646,7 +656,18 @@ ROSTER_KEYS = frozenset(
 """Of a `[[roster]]` table, besides the options of a run."""
 
 NOT_IN_TABLES = frozenset(
-    {"output_dir", "corrections", "yes", "inbox", "outbox", "settle", "keep_days", "max_hours", "metrics"}
+    {
+        "output_dir",
+        "corrections",
+        "yes",
+        "inbox",
+        "outbox",
+        "settle",
+        "keep_days",
+        "max_hours",
+        "metrics",
+        "status_calls",
+    }
     | {entry.name for entry in fields(StatusSettings)}
 )
 """Options that hold for the whole night, or not at night."""

@@ -62,10 +62,13 @@ def in_words(each: ListRecord) -> str:
     run = f" Run {each.run_id}" if each.run_id else ""
     if each.rows is None:
         return f"{words}.{run}{'.' if run else ''}"
-    return (
+    said = (
         f"{words}.{run}: {each.rows:,} rows, {each.linked or 0:,} linked, {each.requested or 0:,} asked for, "
         f"{counted(each.duplicates or 0, 'duplicate')}, {ToDo.of(each.errors).in_words()}"
     )
+    if shown := ", ".join(f"{number:,} {response}" for response, number in each.responses.items() if number):
+        said += f". HealthEx shows tonight: {shown}"
+    return f"{said}. Who has answered could not be found out for all" if each.status_problem else said
 
 
 def check_urls(urls: Sequence[str]) -> None:

@@ -70,6 +70,8 @@ def _add_tables(gauge: Callable[..., Gauge], night: NightRecord, former: Former)
     )
     known_since = gauge(_KNOWN_SINCE, "When a night first knew the table.", "table")
     counts = {name: gauge(name, help_, "table") for name, help_ in _COUNTS.items()}
+    responses = gauge("responses", "Patients by what HealthEx shows, where it was asked.", "table", "response")
+    status_failed = gauge("status_failed", "1: who has answered could not be found out for all.", "table")
     refused = gauge("rows_refused", "Rows in the error reports, by error code.", "table", "code")
     # A night that could not read its tables still tells of those of the night before.
     tables = night.tables or sorted({table for name, table in former if name == _ROSTER_SUCCESS})
@@ -79,6 +81,7 @@ def _add_tables(gauge: Callable[..., Gauge], night: NightRecord, former: Former)
         since = former.get((_KNOWN_SINCE, table), night.ended_timestamp)
         known_since.labels(table).set(night.known_since.get(table, since))
         missing.labels(table).set(int(table in night.missing))
+        status_failed.labels(table).set(int(any(each.status_problem for each in night.lists if each.table == table)))
         for name in counts:
             counts[name].labels(table).set(0)
         for each in night.lists:
@@ -86,6 +89,8 @@ def _add_tables(gauge: Callable[..., Gauge], night: NightRecord, former: Former)
                 rosters.labels(table, each.exit_code).inc()
                 for name, count in _counted(each).items():
                     counts[name].labels(table).inc(count)
+                for response, count in each.responses.items():
+                    responses.labels(table, response).inc(count)
                 for code, count in each.errors.items():
                     refused.labels(table, code).inc(count)
 

@@ -26,6 +26,19 @@ _RANKED = (
 
 
 @dataclass(frozen=True, slots=True)
+class StatusOutcome:
+    """What came of asking who has answered, for one list."""
+
+    responses: Mapping[str, int] = field(default_factory=dict)
+    left_for_later: int = 0
+    files: tuple[str, ...] = ()
+    problem: str | None = None
+    """The sentence of what went wrong; the list's links are what they are."""
+
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RosterOutcome:
     """What became of one roster."""
 
@@ -54,6 +67,9 @@ class RosterOutcome:
     put_into: str | None = None
     """Where the roster lies now."""
 
+    status: StatusOutcome | None = None
+    """Who has answered, where that was asked."""
+
     def record(self) -> ListRecord:
         """The same as values."""
         summary = self.summary
@@ -67,6 +83,14 @@ class RosterOutcome:
             "seconds": round(self.seconds, 3),
             "renamed": self.renamed,
         }
+        files: Sequence[str] = ()
+        if self.status is not None:
+            files = self.status.files
+            common |= {
+                "responses": dict(self.status.responses),
+                "status_left_for_later": self.status.left_for_later,
+                "status_problem": self.status.problem,
+            }
         if summary is None:
             return ListRecord(**common, run_id=self.run_id)
         return ListRecord(
@@ -83,7 +107,7 @@ class RosterOutcome:
             calls=summary.calls,
             retries=summary.retries,
             to_fix=ToDo.of(summary.errors).fix,
-            results=sorted({name.partition("/")[0] for name in summary.outputs}),
+            results=sorted({*files, *(name.partition("/")[0] for name in summary.outputs)}),
             results_in=self.results_in,
         )
 

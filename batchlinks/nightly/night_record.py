@@ -58,6 +58,15 @@ class ListRecord:
     put_into: str | None = None
     """Where the list itself lies now."""
 
+    responses: Mapping[str, int] = field(default_factory=dict)
+    """A count for each response, where HealthEx was asked who has answered."""
+
+    status_left_for_later: int = 0
+    """Patients about whom it was not asked tonight."""
+
+    status_problem: str | None = None
+    """What went wrong with that, in a sentence; the links are what they are."""
+
     seconds: float = 0.0
     renamed: str | None = None
     """The sentence about results that could not be called after the list."""

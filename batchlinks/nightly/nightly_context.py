@@ -34,6 +34,9 @@ class NightlyContext:
     refused: set[str] = field(default_factory=set)
     """Projects that HealthEx refused tonight."""
 
+    status_calls: int = 0
+    """Patients whom HealthEx was asked about tonight."""
+
     history: receipts.NightlyHistory = field(default_factory=receipts.NightlyHistory)
     """What came on earlier nights, and tonight."""
 
@@ -67,7 +70,7 @@ def open_context(
     if settings.inbox is None or settings.outbox is None:
         missing = "--inbox" if settings.inbox is None else "--outbox"
         raise SettingsError(f"{missing} is missing. Give it, or put it into batchlinks.toml.")
-    tables = read_tables(run_context.config, settings_of, ready=settings.ready)
+    tables = read_tables(run_context.config, settings_of, ready=settings.ready, status=settings.status)
     shared = any(table.settings.share_with_group for table in tables)
     place = open_folder(settings.inbox)
     if not place.exists():

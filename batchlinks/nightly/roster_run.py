@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,10 +13,12 @@ from batchlinks.nightly.archives import is_archive, split_endings, unpack
 from batchlinks.nightly.inbox import DONE, FAILED, Claim, numbered
 from batchlinks.nightly.limits import LimitExceeded, check_rows, check_work
 from batchlinks.nightly.message import in_words
-from batchlinks.nightly.night_outcome import Night, RosterOutcome
+from batchlinks.nightly.night_outcome import Night, RosterOutcome, StatusOutcome
+from batchlinks.nightly.night_record import GOOD
 from batchlinks.nightly.nightly_context import NightlyContext, check_tables
+from batchlinks.nightly.status_asking import ask_status
 from batchlinks.nightly.tables import RosterTable
-from batchlinks.pipeline.context import Preview, RunHooks
+from batchlinks.pipeline.context import Preview, RunContext, RunHooks
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run import run
 from batchlinks.results.publish.existing_set import Owner, finished_summary
@@ -41,6 +44,9 @@ class _Attempt:
     run_id: str | None = None
     limit: str | None = None
     renamed: str | None = None
+    status: StatusOutcome | None = None
+    """Who has answered, where that was asked."""
+
     changed: bool = False
     """Somebody went on writing to the roster meanwhile."""
 
@@ -76,6 +82,7 @@ def process_roster(night: Night, context: NightlyContext, claim: Claim, table: R
         attempt.limit,
         f"{context.outbox.address}/{attempt.claim.day}" if attempt.summary is not None else None,
         put_into,
+        attempt.status,
     )
 
 
@@ -95,6 +102,8 @@ def _try_roster(attempt: _Attempt, night: Night, context: NightlyContext, table:
         if context.inbox.has_changed(attempt.claim):
             attempt.changed, attempt.code = True, ExitCode.DONE_WITH_ERRORS
             attempt.problem = "It was still arriving while it was worked on, and is taken up again next time."
+        elif table.asks_status and attempt.code in GOOD:
+            _ask_who_answered(attempt, night, context, table)
     except FolderError as error:  # not the roster's fault
         attempt.code, attempt.problem, attempt.run_id = ExitCode.BROKEN, str(error), error.run_id
     except BatchlinksError as error:
@@ -109,6 +118,24 @@ def _try_roster(attempt: _Attempt, night: Night, context: NightlyContext, table:
         night.stopped_by = attempt.code
     except Exception as error:
         attempt.code, attempt.problem = ExitCode.BROKEN, defect(error)
+
+
+def _ask_who_answered(attempt: _Attempt, night: Night, context: NightlyContext, table: RosterTable) -> None:
+    """Whatever comes of it, the roster is done, and its links are in the outbox."""
+    claim = attempt.claim
+    asked = ask_status(
+        context,
+        table,
+        lambda: _source_of(context, claim),
+        _run_context_of(context, claim, table),
+        _results_folder(context, claim),
+        _deliverer(context, claim, table),
+    )
+    attempt.status = asked
+    if asked.problem is not None:
+        attempt.code = ExitCode.DONE_WITH_ERRORS
+    if asked.interrupted:
+        night.stopped_by = ExitCode.INTERRUPTED
 
 
 def _is_of_this_computer(error: BatchlinksError) -> bool:
@@ -165,20 +192,28 @@ def _find_free_name(context: NightlyContext, claim: Claim, day: str) -> str:
 
 
 def _run_roster(context: NightlyContext, claim: Claim, table: RosterTable) -> Report:
+    hooks = replace(_hooks_with_limits(context, claim, table), on_published=_deliverer(context, claim, table))
+    settings = replace(table.settings, output_dir=_results_folder(context, claim))
+    return run(_source_of(context, claim), settings, _run_context_of(context, claim, table), hooks)
+
+
+def _run_context_of(context: NightlyContext, claim: Claim, table: RosterTable) -> RunContext:
+    outbox = context.outbox
+    elsewhere = None if outbox.local is not None else outbox.folder(claim.day).address
+    owner = _owner_of(context, claim, table).roster
+    return replace(context.run_context, owner=owner, table=table.name, delivered_to=elsewhere)
+
+
+def _deliverer(context: NightlyContext, claim: Claim, table: RosterTable) -> Callable[[PublishedFiles], None]:
+    """Takes results to the outbox, where that is not on this computer."""
+
     def deliver(published: PublishedFiles) -> None:
         if context.outbox.local is None:
             mode = 0o640 if table.settings.share_with_group else 0o600
             for path in published.paths.values():
                 _upload(path, context.outbox.folder(claim.day), mode)
 
-    hooks = replace(_hooks_with_limits(context, claim, table), on_published=deliver)
-    outbox = context.outbox
-    elsewhere = None if outbox.local is not None else outbox.folder(claim.day).address
-    run_context = replace(
-        context.run_context, owner=_owner_of(context, claim, table).roster, table=table.name, delivered_to=elsewhere
-    )
-    settings = replace(table.settings, output_dir=_results_folder(context, claim))
-    return run(_source_of(context, claim), settings, run_context, hooks)
+    return deliver
 
 
 def _source_of(context: NightlyContext, claim: Claim) -> Path | RosterBytes:

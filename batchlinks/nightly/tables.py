@@ -48,6 +48,9 @@ class RosterTable:
     expect_by: DueTime | None = None
     """By when a roster must have come."""
 
+    asks_status: bool = False
+    """Whether HealthEx is asked who has answered, once a roster is done."""
+
     same_list_is_fine: bool = False
     """Whether the same list again counts as one that has come."""
 
@@ -59,7 +62,9 @@ SettingsOf = Callable[[Mapping[str, Any]], RunSettings]
 """The settings of a run by what a table says of them, and the command, the environment and the file for the rest."""
 
 
-def read_tables(config: Config, settings_of: SettingsOf, *, ready: str | None) -> list[RosterTable]:
+def read_tables(
+    config: Config, settings_of: SettingsOf, *, ready: str | None, status: bool = False
+) -> list[RosterTable]:
     """The tables in their order; without any, one that takes every file with the settings of the command.
 
     Raises SettingsError for a table that cannot be used, and where no ID column is named: nothing is guessed at night.
@@ -68,8 +73,11 @@ def read_tables(config: Config, settings_of: SettingsOf, *, ready: str | None) -
         settings = validate(settings_of({}))
         if not settings.id_column:
             raise SettingsError("At night nothing is guessed: name the patient ID's column with --id-column.")
-        return [RosterTable("all", ("*",), settings, ready=_marker(ready, "--ready"))]
-    tables = [_read_table(number, table, config, settings_of, ready) for number, table in enumerate(config.rosters, 1)]
+        return [RosterTable("all", ("*",), settings, ready=_marker(ready, "--ready"), asks_status=status)]
+    tables = [
+        _read_table(number, {"status": status, **table}, config, settings_of, ready)
+        for number, table in enumerate(config.rosters, 1)
+    ]
     names = [table.name for table in tables]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise SettingsError(f"{config.name}: two [[roster]] tables are called {repeated}. Give each its own name.")
@@ -110,6 +118,7 @@ def _read_table(
         max_drop=_share(table, "max_drop", where),
         trailer=_one_word(table, "trailer", "count", where),
         expect_by=read_due_time(table.get("expect_by"), where),
+        asks_status=_yes_or_no(table, "status", where),
         same_list_is_fine=_one_word(table, "same_list", "fine", where) is not None,
     )
 
@@ -143,6 +152,13 @@ def _share(table: Mapping[str, Any], key: str, where: str) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
         raise SettingsError(f"{where}: {key} is a number from 0 to 1.")
     return float(value)
+
+
+def _yes_or_no(table: Mapping[str, Any], key: str, where: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise SettingsError(f"{where}: {key} is true or false.")
+    return value
 
 
 def _one_word(table: Mapping[str, Any], key: str, word: str, where: str) -> Any:
