@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 import batchlinks
-from batchlinks.ledger import Records
+from batchlinks.ledger import Records, project_links
+from batchlinks.ledger.database import open_ledger
 from batchlinks.results.publish.publisher import Publisher
 from batchlinks.simulator import RunningSimulator
 
@@ -205,6 +209,59 @@ def test_a_run_that_was_killed_is_gone_on_with_and_the_files_of_before_are_where
             each.file.name for each in records.rows_in_files(project, ["100000", "100004"]) if not each.file.replaced_at
         }
     assert standing == {path.name for path in tmp_path.glob("*.links*.xlsx")}
+
+
+def test_two_that_refresh_at_once_lose_nobody(
+    command: Command, start_healthex: Callable[..., RunningSimulator], tmp_path: Path
+) -> None:
+    start_healthex(latency_ms=20)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    lists = [roster(tmp_path / name, range(8)) for name in ("one", "two")]
+    command("run", lists[0])
+    with ThreadPoolExecutor() as pool:
+        reports = list(pool.map(lambda path: batchlinks.run(path, id_column="MRN", refresh=True, concurrency=2), lists))
+    assert [(report.exit_code, report.summary.linked) for report in reports] == [(0, 8), (0, 8)]
+    assert [held(path.parent) for path in lists] == [{PLAIN: "01234567"}] * 2
+
+
+@pytest.mark.parametrize("pages", [0, 3])
+def test_a_full_disk_is_said_to_be_full_and_no_list_is_blamed(
+    command: Command,
+    healthex: RunningSimulator,
+    tmp_path: Path,
+    private_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pages: int,
+) -> None:
+    command("run", roster(tmp_path, range(2)))
+    asked = healthex.link_calls
+    inbox = tmp_path / "in"
+    inbox.mkdir()
+    (inbox / "night.csv").write_text(
+        "MRN\n" + "".join(f"{number}\n" for number in range(200_000, 200_060)), encoding="utf-8"
+    )
+
+    with closing(sqlite3.connect(private_home / "data" / "ledger.sqlite3")) as ledger:
+        room = ledger.execute("PRAGMA page_count").fetchone()[0] + pages
+
+    def opened(*arguments: object, **options: object) -> sqlite3.Connection:
+        connection = open_ledger(*arguments, **options)  # type: ignore[arg-type]
+        connection.execute(f"PRAGMA max_page_count = {room}")
+        return connection
+
+    night = ("nightly", "--inbox", inbox, "--outbox", tmp_path / "out", "--id-column", "MRN", "--settle", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(project_links, "open_ledger", opened)
+        ended = command(*night)
+        assert ended.code in (1, 2)
+        assert "disk" in ended.err
+        assert "defect" not in ended.err
+        assert not list(inbox.glob("failed/**/*.csv"))
+        assert command("run", inbox / "working" / "night.csv", "--output-dir", tmp_path).code in (1, 2)
+
+    assert command(*night).code == 0
+    assert healthex.link_calls - asked <= 3 * 60
 
 
 # --- any order ----------------------------------------------------------------------------------------------------

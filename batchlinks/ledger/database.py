@@ -172,7 +172,7 @@ _REASONS: dict[int, tuple[Part, ...]] = {
     sqlite3.SQLITE_READONLY: ("it or its folder is read-only. ", _ELSEWHERE),
     sqlite3.SQLITE_PERM: ("it or its folder is read-only. ", _ELSEWHERE),
     sqlite3.SQLITE_CANTOPEN: ("the file, or one beside it, cannot be opened or made. ", _ELSEWHERE),
-    sqlite3.SQLITE_IOERR: ("the disk cannot be read or written. ", _ELSEWHERE),
+    sqlite3.SQLITE_IOERR: ("the disk is full, or cannot be read or written. ", _ELSEWHERE),
     sqlite3.SQLITE_CORRUPT: ("it is damaged. ", _RESTORE),
     sqlite3.SQLITE_NOTADB: _DAMAGED,
 }

@@ -66,17 +66,23 @@ def patient_files(
             ids, rows = ids.take(pa.array(file.positions)), rows[file.positions]
         noted.append(
             PatientFile(
-                FilePurpose.LETTERS if file.is_letters else purpose,
+                _purpose_of(file, purpose),
                 file.name,
                 file.sha256,
                 ids,
                 rows.tolist(),
                 split_by=delivery.split_by,
                 value=file.value,
-                hands_out=not delivery.is_limited and not file.is_letters,
+                hands_out=not (delivery.is_limited or file.is_letters or file.is_annotated),
             )
         )
     return noted
+
+
+def _purpose_of(file: LinksFile, otherwise: FilePurpose) -> FilePurpose:
+    if file.is_letters:
+        return FilePurpose.LETTERS
+    return FilePurpose.ANNOTATED if file.is_annotated else otherwise
 
 
 def announce(delivery: Delivery, ledger: Ledger, folder: str, files: Sequence[LinksFile]) -> None:

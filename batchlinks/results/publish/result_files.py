@@ -72,6 +72,9 @@ class LinksFile:
     is_letters: bool = False
     """Whether it is a document with letters, and no workbook."""
 
+    is_annotated: bool = False
+    """Whether it is the list's own workbook with links in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedFiles:
@@ -205,6 +208,7 @@ class ResultFiles:
         if annotated is not None:
             self._write_annotated(annotated)
             written["annotated"] = _ANNOTATED
+            self._with_links.append(LinksFile(_ANNOTATED, "", is_annotated=True))
         written |= self._write_errors([sheets[role] for role in _REPORT_ROLES if role in sheets])
         written |= self._write_letters(letters)
         leave_links = not self._check and "links" not in sheets
