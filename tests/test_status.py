@@ -456,6 +456,11 @@ def test_responses_are_forgotten_after_their_days_and_with_the_id(
             return sorted(one for (one,) in ledger.execute("SELECT external_id FROM response"))
 
     assert kept() == list(IDS[:4])
+    both = tmp_path / "both.txt"
+    both.write_text("00000100\n00000120\n", encoding="utf-8")
+    told = command("ledger", "show", "--ids", both).out
+    assert "    response    consented, on 20" in told
+    assert "reminded" not in told
     assert command("ledger", "forget", "--ids", ids, "--yes").code == 0
     assert kept() == list(IDS[1:4])
     age_response(private_home, "00000101", "2026-01-01T00:00:00+00:00")

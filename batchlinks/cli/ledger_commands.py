@@ -19,10 +19,21 @@ from batchlinks.plural import counted
 from batchlinks.streams import is_terminal
 
 if TYPE_CHECKING:
-    from batchlinks.ledger import DoNotContact, Known, Project, Records, Withdrawal
+    from batchlinks.ledger import (
+        DoNotContact,
+        Known,
+        Project,
+        Records,
+        ReminderRecord,
+        ResponseRecord,
+        Withdrawal,
+    )
     from batchlinks.ledger.do_not_contact import OptOut
     from batchlinks.pipeline.known_people import EarlierPerson
     from batchlinks.pipeline.stop_list import PhoneMatches
+
+    Answers = tuple[Sequence[ResponseRecord], ReminderRecord | None]
+    """What HealthEx showed of a patient last, and the reminders."""
 
 _NO_ARGUMENT = (
     "A patient ID is never part of a command, since every program on this computer can read it there and the shell keeps it. "
@@ -212,18 +223,24 @@ def show(
     found: dict[str, list[Any]] = {}
     withdrawn: dict[str, list[Any]] = {}
     alike: Sequence[str] = ()
+    answers: dict[tuple[int, str], Answers] = {}
     missing = list(wanted)
     place = _place(context, ledger)
     if place.exists() or not listed:
         with Records(place) as records:
             project, known_project = _chosen(context, records, only_id, only_named)
             found = _by_id(records.links(project, wanted)) if known_project else {}
+            answers = {
+                (known.project.number, one): records.responses(known.project, one)
+                for one, several in found.items()
+                for known in several
+            }
             withdrawn = _by_id(records.withdrawals(project, wanted, alike=True))
             missing = [one for one in wanted if one not in found]
             alike = records.alike(project, missing) if missing and known_project else []
     names = _names(context)
     for external_id in wanted:
-        for line in _shown(external_id, found.get(external_id, []), withdrawn, listed, alike, names):
+        for line in _shown(external_id, found.get(external_id, []), answers, withdrawn, listed, alike, names):
             print_output(line)
     _note(context, "show", ledger, _project_word(only_id, only_named), count=len(wanted), whom=wanted)
     return ExitCode.DONE_WITH_ERRORS if missing else ExitCode.DONE
@@ -880,6 +897,7 @@ def _project(project: "Project", names: Mapping[str, str]) -> str:
 def _shown(
     external_id: str,
     links: "Sequence[Known]",
+    answers: "Mapping[tuple[int, str], Answers]",
     withdrawn: "Mapping[str, Sequence[Withdrawal]]",
     listed: "Mapping[str, Sequence[OptOut]]",
     alike: Sequence[str],
@@ -897,6 +915,7 @@ def _shown(
         yield f"    handed out  {_when(known.handed_out_at, known.handed_out_by)}"
         here = [each for each in held if each.project in (None, known.project)]
         yield f"    withdrawn   {_held(here, opt_outs, external_id, names)}"
+        yield from _answered(*answers.get((known.project.number, external_id), ((), None)))
     if not links:
         yield "  no link"
         others = [one for one in alike if fold(one) == fold(external_id)]
@@ -904,6 +923,15 @@ def _shown(
             yield f"  but there is one that differs only in capital letters or leading zeros: {', '.join(others)}"
         if held or opt_outs:
             yield f"  withdrawn   {_held(held, opt_outs, external_id, names)}"
+
+
+def _answered(responses: "Sequence[ResponseRecord]", reminder: "ReminderRecord | None") -> Iterator[str]:
+    """What HealthEx showed when it was asked last, and the reminders; nothing where nobody asked."""
+    for each in responses:
+        kind = f" ({each.consent_type})" if len(responses) > 1 else ""
+        yield f"    response    {each.response}{kind}, on {_when(each.asked_at, None)}"
+    if reminder is not None:
+        yield f"    reminded    {counted(reminder.times, 'time')}, last {_when(reminder.last_at, None)}"
 
 
 def _when(moment: str | None, run_id: str | None) -> str:
