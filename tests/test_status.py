@@ -112,7 +112,7 @@ def test_everybody_with_a_link_is_shown_as_healthex_shows_them(
     assert not any("https:" in cell for row in found.values() for cell in row.values())
     assert [answered.consent_requests_for(one) for one in IDS] == [1] * 30
     assert "8 consented, 1 expired, 3 declined, 18 no consent found" in ended.last_line
-    assert f"on {first['response_on']} HealthEx shows" in ended.last_line
+    assert f"on {first['response_on']} HealthEx showed" in ended.last_line
 
     links = {row["MRN"]: row["link"] for row in results.links(tmp_path / "patients.links.xlsx")}
     assert {row["MRN"]: row["link"] for row in reminded(tmp_path)} == {

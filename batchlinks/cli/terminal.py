@@ -158,11 +158,14 @@ def told_status(report: "StatusReport", *, quiet: bool) -> int:
 
 
 def last_line_of_status(report: "StatusReport") -> str:
-    """What HealthEx showed on that day, who is reminded, and where the files are, in one line."""
+    """What HealthEx showed and when, who is reminded, and where the files are, in one line."""
+    from batchlinks.results.status_summary import days_in_words
+
     summary, published = report.summary, report.published
     shown = ", ".join(f"{number:,} {response}" for response, number in summary.responses.items() if number)
+    when = f"{days_in_words(summary.responses_from, summary.responses_until)} " if summary.responses_from else ""
     said = (
-        f"{'Stopped' if report.stopped_by else 'Done'}: on {report.day} HealthEx shows of "
+        f"{'Stopped' if report.stopped_by else 'Done'}: {when}HealthEx showed of "
         f"{counted(summary.linked, 'patient')} with a link: {shown or 'nothing'}."
     )
     if summary.left_for_later:

@@ -14,6 +14,7 @@ from typing import Any
 from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.nightly.night_record import ListRecord, NightRecord, Severity
 from batchlinks.plural import counted
+from batchlinks.results.status_summary import days_in_words
 from batchlinks.row_codes import ToDo
 
 _PATIENCE_S = 60.0
@@ -66,8 +67,9 @@ def in_words(each: ListRecord) -> str:
         f"{words}.{run}: {each.rows:,} rows, {each.linked or 0:,} linked, {each.requested or 0:,} asked for, "
         f"{counted(each.duplicates or 0, 'duplicate')}, {ToDo.of(each.errors).in_words()}"
     )
-    if shown := ", ".join(f"{number:,} {response}" for response, number in each.responses.items() if number):
-        said += f". HealthEx shows tonight: {shown}"
+    shown = ", ".join(f"{number:,} {response}" for response, number in each.responses.items() if number)
+    if each.responses_from:
+        said += f". HealthEx showed {days_in_words(each.responses_from, each.responses_until)}: {shown}"
     return f"{said}. Who has answered could not be found out for all" if each.status_problem else said
 
 

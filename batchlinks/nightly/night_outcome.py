@@ -30,6 +30,10 @@ class StatusOutcome:
     """What came of asking who has answered, for one list."""
 
     responses: Mapping[str, int] = field(default_factory=dict)
+    responses_from: str = ""
+    responses_until: str = ""
+    """The first and the last day on which HealthEx showed them."""
+
     left_for_later: int = 0
     files: tuple[str, ...] = ()
     problem: str | None = None
@@ -88,6 +92,8 @@ class RosterOutcome:
             files = self.status.files
             common |= {
                 "responses": dict(self.status.responses),
+                "responses_from": self.status.responses_from,
+                "responses_until": self.status.responses_until,
                 "status_left_for_later": self.status.left_for_later,
                 "status_problem": self.status.problem,
             }

@@ -61,6 +61,10 @@ class ListRecord:
     responses: Mapping[str, int] = field(default_factory=dict)
     """A count for each response, where HealthEx was asked who has answered."""
 
+    responses_from: str = ""
+    responses_until: str = ""
+    """The first and the last day on which HealthEx showed them."""
+
     status_left_for_later: int = 0
     """Patients about whom it was not asked tonight."""
 

@@ -54,6 +54,8 @@ def ask_status(
         logger().error(problem, table=table.name, run_id=summary.run_id)
     return StatusOutcome(
         dict(summary.responses),
+        summary.responses_from,
+        summary.responses_until,
         summary.left_for_later,
         tuple(sorted({name.partition("/")[0] for name in summary.outputs})),
         problem,

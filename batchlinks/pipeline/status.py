@@ -125,8 +125,7 @@ def status(
                 _note(ledger, written, published, summary, place, repeats)
                 ledger.forget_responses(older_than_days=settings.response_keep_days)
         audit.append(summary, context)
-        day = datetime.now().astimezone().date().isoformat()
-        report = StatusReport(summary, published, written.sheets, day, chosen.reminder, result.stopped_by)
+        report = StatusReport(summary, published, written.sheets, chosen.reminder, result.stopped_by)
         on_finished(report)
         files.finish()
     return report
@@ -322,6 +321,8 @@ class _StatusWriter:
         summary.duplicates = int(screened.duplicates.sum())
         summary.errors = screened.counts()
         summary.without_link = int(screened.sendable.sum()) - len(statuses)
+        days = sorted(status.response_on for status in statuses if status.response_on)
+        summary.responses_from, summary.responses_until = (days[0], days[-1]) if days else ("", "")
         summary.responses = _tally(status.response for status in statuses)
         types = self.settings.consent_type
         if len(types) > 1:

@@ -28,9 +28,6 @@ class StatusReport:
     sheets: Mapping[str, Sheet] = field(repr=False)
     """`status`, and `reminder` where there is one: what stands in the files."""
 
-    day: str
-    """On which HealthEx was asked (ISO 8601)."""
-
     wanted_reminder: bool = False
     stopped_by: BatchlinksError | None = None
     """Why it ended before every patient was asked about; None where it went through."""

@@ -14,6 +14,12 @@ class StatusSummary(Summary):
     responses: Mapping[str, int] = field(default_factory=dict)
     """A count for each response."""
 
+    responses_from: str = ""
+    """The first of the days on which HealthEx showed them (ISO 8601); "" where nobody was ever asked about."""
+
+    responses_until: str = ""
+    """The last of these days."""
+
     by_type: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """The same for each kind of consent, where there are several."""
 
@@ -55,6 +61,8 @@ class StatusSummary(Summary):
             **told,
             "patients": self.linked,
             "responses": dict(self.responses),
+            "responses_from": self.responses_from or None,
+            "responses_until": self.responses_until or None,
             "responses_by_type": {kind: dict(counts) for kind, counts in self.by_type.items()},
             "asked": self.requested,
             "left_for_later": self.left_for_later,
@@ -63,3 +71,8 @@ class StatusSummary(Summary):
             "reminded": self.reminded,
             "not_reminded": dict(self.not_reminded),
         }
+
+
+def days_in_words(first: str, last: str) -> str:
+    """`on 2026-11-28`, or between which days."""
+    return f"on {last}" if first == last else f"between {first} and {last}"
