@@ -22,6 +22,7 @@ Command = Callable[..., Ended]
 CODES = {code.value: code for code in ErrorCode}
 DECIDED_ELSEWHERE = {
     ErrorCode.KNOWN_AS_OTHER,  # the ledger decides: test_whose_id.py
+    ErrorCode.HAS_CONSENTED,  # HealthEx is asked: test_status.py
     ErrorCode.REJECTED_BY_HEALTHEX,
     ErrorCode.BAD_ANSWER,
     ErrorCode.LINK_MISMATCH,
@@ -386,7 +387,7 @@ def test_the_summary_of_a_check_has_the_same_keys_as_a_runs_with_sendable_for_li
     found = summary(roster)
     assert set(found) - {"owner", "seal"} == set(
         "run_id version roster roster_sha256 project_id id_column started_at finished_at rows sendable written requested "
-        "reused duplicates errors warnings calls retries exit_code outputs".split()
+        "reused duplicates errors warnings calls retries exit_code outputs api ledger_id".split()
     )
     assert (found["rows"], found["sendable"], found["duplicates"], found["errors"]) == (3, 1, 1, {"placeholder_id": 1})
     assert (found["calls"], found["exit_code"], found["id_column"]) == (0, 3, "MRN")

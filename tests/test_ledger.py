@@ -274,7 +274,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_everything_answered_is_in_the_res
     roster = roster_of(tmp_path, 400)
     ended = subprocess.run(
         [sys.executable, "-m", "batchlinks", "run", str(roster), "--format", "csv", "--rate", "200"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (240_000, 240_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (360_000, 360_000)),
         capture_output=True,
         text=True,
         timeout=60,
