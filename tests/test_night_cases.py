@@ -124,6 +124,14 @@ class Place:
         for leaves in (text, self.metrics.read_text()):
             assert SMITH not in leaves
             assert "Zqxpat" not in leaves
+        history = json.loads(self.command("history", "--format", "json").out)
+        assert [each["reason"] for each in told["lists"] if each["exit_code"] == 2] == [
+            each["reason"]
+            for entry in history
+            if entry.get("run_id") == told["night_id"]
+            for each in entry["lists"]
+            if each["exit_code"] == 2
+        ]
         everything = json.dumps(told) + ended.err + ended.out
         assert "Zqxpat" not in everything
         assert not re.search(r"\b1\d{3}\b", re.sub(r"[T_\d.:-]*\d{4}-\d\d-\d\d[T_\d.:Z-]*", "", text))
@@ -392,6 +400,9 @@ def test_a_settings_file_that_is_wrong_reaches_metrics_message_and_outbox(place:
     assert said in message["message"]
     assert said in place.told["problems"][0]
     assert place.files() == {f"{SMITH}.csv"}
+    (entry,) = json.loads(place.command("history", "--format", "json").out)
+    assert (entry["command"], entry["exit_code"]) == ("nightly", 2)
+    assert said in entry["reason"]
 
 
 def test_a_variable_that_is_wrong_reaches_the_metrics(

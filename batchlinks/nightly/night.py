@@ -8,9 +8,7 @@ The night as a whole stands in `run_night`. What has come and what is taken tell
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
-from typing import Any
 
-from batchlinks.config.paths import data_folder
 from batchlinks.config.settings import NightlySettings
 from batchlinks.errors import BatchlinksError, ExitCode, FolderError, SettingsError, defect
 from batchlinks.nightly import receipts
@@ -20,10 +18,9 @@ from batchlinks.nightly.lock import LockOwner, exclusive_run
 from batchlinks.nightly.night_outcome import Night, RosterOutcome
 from batchlinks.nightly.night_record import NightRecord
 from batchlinks.nightly.nightly_context import NightlyContext, notify_addresses, open_context
-from batchlinks.nightly.reporting import Recipients, send_report
+from batchlinks.nightly.reporting import Recipients, note_night, send_report
 from batchlinks.nightly.roster_run import log_outcome, process_roster
 from batchlinks.nightly.tables import RosterTable, SettingsOf, table_for
-from batchlinks.pipeline import audit
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.storage.folder import Entry
 
@@ -62,8 +59,8 @@ def run_night(
     except Exception as error:
         night.problems.append(defect(error))
         night.stopped_by = ExitCode.BROKEN
-    _note(night, "ended", run_context, **night.audit_facts())
     seconds = time.monotonic() - started
+    note_night(night, "ended", run_context, **night.record(now(), seconds).audit_facts())
     if night.left_to_another is not None and not night.problems:
         return night.record(now(), seconds)
     outbox = settings.outbox if night.left_to_another is None else None  # night.json is the other's
@@ -72,22 +69,13 @@ def run_night(
         return send_report(night, to, now(), seconds)
 
 
-def _note(night: Night, event: str, run_context: RunContext, **facts: Any) -> None:
-    """A line in the audit log. That it cannot be written is a problem, and changes nothing of how the night ends."""
-    try:
-        folder = data_folder(run_context.environment)
-        audit.note(folder, event, command="nightly", user=run_context.user, run_id=night.id, **facts)
-    except BatchlinksError as error:
-        night.problems.append(str(error))
-
-
 def local_now() -> datetime:
     """By the clock on the wall: a night belongs to the date on which it begins here."""
     return datetime.now().astimezone()
 
 
 def _process_inbox(night: Night, context: NightlyContext) -> None:
-    _note(night, "begun", context.run_context, day=night.day)
+    note_night(night, "begun", context.run_context, day=night.day)
     context.history = history = receipts.recall(context.data, context.inbox.place.address)
     night.succeeded = history.succeeded
     try:

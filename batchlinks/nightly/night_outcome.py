@@ -177,30 +177,12 @@ class Night:
         quiet = code is ExitCode.DONE and not (self.unmatched or self.ignored or self.problems)
         return "success" if quiet else "warning"
 
-    def audit_facts(self) -> dict[str, object]:
-        """What the audit log keeps of it, once it has ended."""
-        lists = [
-            {"table": each.table, "roster": each.name, "exit_code": int(each.exit_code), "run_id": each.run_id}
-            for each in self.outcomes
-        ]
-        reasons = [*self.problems, *([self.left_to_another] if self.left_to_another else [])]
-        return {
-            "day": self.day,
-            "lists": lists,
-            "missing": dict(self.missing),
-            "unmatched": list(self.unmatched),
-            "ignored": list(self.ignored),
-            "arriving": list(self.arriving),
-            "waiting": list(self.waiting),
-            "reason": " ".join(dict.fromkeys(reasons)) or None,
-            "exit_code": int(self.exit_code),
-        }
-
     def record(self, ended_at: datetime, seconds: float) -> NightRecord:
         """The night as values, once it is over."""
         lists = [outcome.record() for outcome in self.outcomes]
         last_success = dict(self.succeeded) | {each.table: ended_at.timestamp() for each in lists if each.is_good}
         return NightRecord(
+            night_id=self.id,
             night=self.day,
             started_at=_utc(datetime.fromtimestamp(ended_at.timestamp() - seconds, UTC)),
             ended_at=_utc(ended_at.astimezone(UTC)),

@@ -85,6 +85,9 @@ class ListRecord:
 class NightRecord:
     """What a night was."""
 
+    night_id: str
+    """As `run_id` in the audit log."""
+
     night: str
     """Local date of its start."""
 
@@ -128,6 +131,22 @@ class NightRecord:
     def as_json(self) -> dict[str, object]:
         """As `night.json` and the last line of the log hold it."""
         return asdict(self)
+
+    def audit_facts(self) -> dict[str, object]:
+        """What the audit log keeps of it for good; each list has lines of its own there."""
+        kept = ("table", "roster", "exit_code", "run_id", "reason", "limit")
+        reasons = [*self.problems, *([self.left_to_another] if self.left_to_another else [])]
+        return {
+            "day": self.night,
+            "lists": [{name: getattr(each, name) for name in kept} for each in self.lists],
+            "missing": dict(self.missing),
+            "unmatched": list(self.unmatched),
+            "ignored": list(self.ignored),
+            "arriving": list(self.arriving),
+            "waiting": list(self.waiting),
+            "reason": " ".join(dict.fromkeys(reasons)) or None,
+            "exit_code": self.exit_code,
+        }
 
     def as_text(self) -> str:
         """The content of `night.json`."""

@@ -1,14 +1,18 @@
-"""Who hears of a night: `night.json` in the outbox, the metrics, the message. All say what its record says."""
+"""Who hears of a night: `night.json` in the outbox, the metrics, the message, the audit log. All say what its record says."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from batchlinks.config.paths import data_folder
 from batchlinks.errors import BatchlinksError
 from batchlinks.nightly import message
 from batchlinks.nightly.night_outcome import Night
 from batchlinks.nightly.night_record import NightRecord
+from batchlinks.pipeline import audit
+from batchlinks.pipeline.context import RunContext
 from batchlinks.storage.opening import open_folder
 
 NAME = "night.json"
@@ -39,6 +43,22 @@ def send_report(night: Night, to: Recipients, ended_at: datetime, seconds: float
         record = night.record(ended_at, seconds)
         _note_problem(Night(night.day), "", lambda: _write(record, to))
     return record
+
+
+def note_night(night: Night, event: str, run_context: RunContext, **facts: Any) -> None:
+    """A line in the audit log. That it cannot be written is a problem, and changes nothing of how the night ends."""
+    _note_problem(
+        night,
+        "",
+        lambda: audit.note(
+            data_folder(run_context.environment),
+            event,
+            command="nightly",
+            user=run_context.user,
+            run_id=night.id,
+            **facts,
+        ),
+    )
 
 
 def _note_problem(night: Night, what: str, tell: Callable[[], object]) -> None:

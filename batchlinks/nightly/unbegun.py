@@ -18,7 +18,8 @@ from batchlinks.config.settings_file import read_settings_file
 from batchlinks.errors import BatchlinksError, ExitCode
 from batchlinks.logs import logger
 from batchlinks.nightly.night_outcome import Night
-from batchlinks.nightly.reporting import Recipients, send_report
+from batchlinks.nightly.reporting import Recipients, note_night, send_report
+from batchlinks.pipeline.context import RunContext
 
 _LONGEST_VALUE = 60
 """Lines over which a list of addresses may go."""
@@ -33,8 +34,9 @@ def report_unbegun(
     environment: Mapping[str, str] = os.environ,
     now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
 ) -> None:
-    """Tell metrics, message and outbox, as far as they can be known, why there was no night. Raises nothing."""
+    """Tell audit log, metrics, message and outbox, as far as they can be known, why there was no night. Raises nothing."""
     night = Night(now().date().isoformat(), problems=[problem], stopped_by=ExitCode.UNUSABLE)
+    note_night(night, "ended", RunContext(environment=environment), **night.record(now(), 0.0).audit_facts())
     record = send_report(night, _find_recipients(arguments, environment), now(), 0.0)
     for each in record.problems[1:]:
         logger().error(each, exit_code=record.exit_code)
