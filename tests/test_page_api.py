@@ -162,6 +162,27 @@ def test_links_in_several_files_come_as_one_archive(page: Page, tmp_path: Path) 
     assert page.download(done["id"], "errors", tmp_path).name == "march.errors.xlsx"
 
 
+def test_a_workbook_that_stays_since_somebody_would_be_lost_can_be_downloaded(page: Page, tmp_path: Path) -> None:
+    done = page.finished(b"MRN\n" + b"".join(b"%d\n" % number for number in range(320_001, 320_004)), "april.csv")
+
+    def again(**options: str | None) -> dict[str, Any]:
+        assert page.client.patch(f"/api/runs/{done['id']}", json=options).status_code == 200
+        page.start(done["id"])
+        return page.wait(done["id"])
+
+    nobody = again(only_new="true")
+    assert nobody["message"] == "Nobody is new, so there is no new links workbook."
+    assert len(results.links(page.download(done["id"], "links", tmp_path))) == 3
+
+    first = again(only_new="false", limit="1")
+    assert first["message"].startswith(
+        "2 patients are only in the links workbook of before, which stays: april.links (before "
+    )
+    with zipfile.ZipFile(page.download(done["id"], "links", tmp_path)) as archive:
+        archive.extractall(tmp_path / "both")
+    assert sorted(len(results.links(path)) for path in (tmp_path / "both").iterdir()) == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -6,6 +6,7 @@ answers by one line on standard output. A run says how far it is in files, so th
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -319,7 +320,7 @@ def _run(
         return _failed(progress, ExitCode.BROKEN, defect(error))
     return JobOutcome(
         exit_code=report.exit_code,
-        message=report.stopped_by.said_at(PAGE) if report.stopped_by else None,
+        message=report.stopped_by.said_at(PAGE) if report.stopped_by else " ".join(report.remarks) or None,
         summary={
             **report.summary.as_json(),
             "warnings": findings.warnings_of(report.summary.warnings, verdicts[0].lengths),
@@ -375,12 +376,23 @@ def _to_download(uploads: Uploads, upload: Upload, summary: Path, outputs: Itera
     known |= {f"{stem}.corrections.csv": "corrections", f"{stem}.annotated.xlsx": "annotated"}
     files = {known[name]: _within(uploads, upload, summary.parent / name) for name in outputs if name in known}
     links = [summary.parent / name for name in outputs if name not in known]
+    links += _links_of_before(summary.parent, stem, kept=not links)
     files["summary"] = _within(uploads, upload, summary)
-    if not links:  # nobody is new
+    if not links:
         return files
     if links != [summary.parent / f"{stem}.links{links[0].suffix}"]:
         links = [_archive(links, summary.parent, uploads.work(upload) / f"{stem}.links.zip")]
     return files | {"links": _within(uploads, upload, links[0])}
+
+
+def _links_of_before(folder: Path, stem: str, *, kept: bool) -> list[Path]:
+    """The files with links that stay beside the new ones, so that nobody is lost.
+
+    `kept`: also those under the plain name, where nobody is new.
+    """
+    name = re.compile(rf"{re.escape(stem)}\.links( \(before [^)]*\)( \(\d+\))?){'?' if kept else ''}(\.xlsx|\.csv)?")
+    found = [path for path in sorted(folder.iterdir()) if name.fullmatch(path.name)]
+    return [file for path in found for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
 
 
 def _archive(paths: Iterable[Path], folder: Path, archive: Path) -> Path:

@@ -116,7 +116,7 @@ class Run(BaseModel):
     rate: float | None = Field(description="Patients a second, while running.")
     seconds_left: float | None
     exit_code: int | None = Field(description="As that of the command, once it has ended.")
-    message: str | None = Field(description="Why it stopped.")
+    message: str | None = Field(description="Why it stopped, or what is to be said of its links workbook.")
     files: list[str] = Field(description="What can be downloaded.")
 
 
