@@ -164,3 +164,37 @@ def test_two_tables_are_a_choice_and_the_annotated_workbook_is_there_when_asked_
     own = openpyxl.load_workbook(page.download(done["id"], "annotated", tmp_path))
     assert own.worksheets[0]["F3"].value == "link"
     assert json.loads((page.data / "choices.json").read_text())
+
+
+def test_somebody_says_on_the_page_who_is_the_same_person(page: Page, tmp_path: Path) -> None:
+    before = [["00410001", "Robert", "1980-03-04", ""], ["00410002", "Ida", "1970-01-01", ""]]
+    before += [["00410003", "Max", "1960-01-01", ""]]
+    first = write_list(tmp_path / "march.xlsx", before)
+    page.start(run_id := page.uploaded(first))
+    assert page.wait(run_id)["linked"] == 3
+    now = [["00410001", "Bob", "1980-03-04", ""], ["00410002", "Hugo", "1955-07-08", ""], ["00410004", "Eve", "", ""]]
+    second = write_list(tmp_path / "april.xlsx", now)
+
+    run_id = page.uploaded(second)
+
+    shown = page.client.get(f"/runs/{run_id}").text
+    assert "Check 2 IDs that were somebody else" in shown
+    assert "march.xlsx, row 2, 20" in shown
+    assert 'data-same-person="3"' in shown
+
+    def same(*rows: int) -> dict[str, Any]:
+        answer = page.client.post(f"/api/runs/{run_id}/people", json={"rows": rows})
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    assert (same(2)["errors"], same(2)["sendable"]) == ({"known_as_other": 1}, 2)
+    # The answer is for the ID that stood there: with another one, and back again, somebody has to say it anew.
+    assert correct(page, run_id, (2, "MRN", "00410003"))["errors"] == {"known_as_other": 2}
+    assert correct(page, run_id, (2, "MRN", "00410001"))["errors"] == {"known_as_other": 2}
+    same(2)
+    page.start(run_id)
+    done = page.wait(run_id)
+    assert (done["linked"], done["errors"]) == (2, {"known_as_other": 1})
+    assert page.upload(second).json()["errors"] == {"known_as_other": 1}
+    assert page.upload(first).json()["errors"] == {"known_as_other": 1}  # now it is Robert who is somebody else

@@ -40,7 +40,9 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
             with _open_known_ledger(settings, project_id, context, summary) as ledger:
                 withdrawn = do_not_contact.ids() | (frozenset() if ledger is None else ledger.withdrawn())
                 screened = apply_screening(roster, settings, withdrawn=withdrawn)
-                people = KnownPeople(roster, screened, None if ledger is None else ledger.people, changes_ledger=False)
+                people = KnownPeople(
+                    roster, screened, None if ledger is None else ledger.people, context.confirmed, changes_ledger=False
+                )
                 people.hold_back_others()
                 sendable = screened.ids.filter(pa.array(screened.sendable))
                 known = 0 if ledger is None else ledger.links_for(sendable).num_rows
@@ -62,6 +64,7 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
         known=known,
         undecided=roster.undecided,
         corrections=roster.corrections,
+        confirmed=people.confirmed,
     )
 
 

@@ -52,6 +52,10 @@ class RunContext:
     corrections: Sequence[CellCorrection] = field(default=(), repr=False)
     """Cells of the list that were typed since, where its door takes them itself."""
 
+    confirmed: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """Rows, as a spreadsheet numbers them, whose patients somebody has said to be those whose IDs they have, whatever an earlier
+    list said; each with what its report has beside it then (`Report.confirmed`), or "" for an answer that is new."""
+
     is_trial: bool = False
     """Whether nothing of it is to be remembered, as of the demo."""
 

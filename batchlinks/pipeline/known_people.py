@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,13 @@ from batchlinks.ledger.person_tags import Tags, find_difference
 from batchlinks.patients.people import Difference, identity_columns
 from batchlinks.pipeline.intake import Roster
 from batchlinks.row_codes import ErrorCode, WarningCode
-from batchlinks.screening.fixed_report import corrected, unchanged_with
+from batchlinks.screening.fixed_report import corrected, id_digest, unchanged_with
 from batchlinks.screening.result import Mask, Screened
 
 Positions = npt.NDArray[np.int64]
 
 _TAGS = ("first_name", "birth_date")
+NOBODY: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,15 @@ class KnownPeople:
     """What a list and the ledger say of the people behind one project's IDs."""
 
     def __init__(
-        self, roster: Roster, screened: Screened, records: PersonRecords | None, *, changes_ledger: bool = True
+        self,
+        roster: Roster,
+        screened: Screened,
+        records: PersonRecords | None,
+        confirmed: Mapping[int, str] = NOBODY,
+        *,
+        changes_ledger: bool = True,
     ) -> None:
-        """`records` is None where there is no ledger; a check does not change it."""
+        """`records` is None where there is no ledger; a check does not change it. `confirmed`: as in `RunContext`."""
         self._roster, self._screened, self._records = roster, screened, records
         self._identity = identity_columns(roster.table.headers, roster.id_column.parts)
         self._tagger = records.tagger(make_key=changes_ledger) if records is not None and self._identity else None
@@ -61,8 +69,17 @@ class KnownPeople:
         self._known = np.zeros(len(roster.table), dtype=bool)
         """Rows with an ID whose person is known."""
 
+        self._answers = confirmed
+        self._confirmed: dict[int, str] = {}
+        """Position of each row that somebody has confirmed -> what stands for its ID."""
+
         self._seen_in: int | None = None
         """The list's number in the ledger, once that has learned from it."""
+
+    @property
+    def confirmed(self) -> Mapping[int, str]:
+        """Rows that were held back but for somebody's answer, each with what stands for its ID: an answer holds for that one."""
+        return {int(self._roster.table.row_numbers[at]): digest for at, digest in self._confirmed.items()}
 
     @frees_memory
     def hold_back_others(self) -> None:
@@ -84,8 +101,12 @@ class KnownPeople:
         with_link = combine_chunks(known.column("external_id"))
         positions = self._screened.positions_of(pa.concat_arrays([with_link, to_send]))
         if self._typed.any():  # whether an ID that somebody has just typed is theirs nobody has said, if it had a link
-            positions = positions[~(self._typed[positions] & (np.arange(len(positions)) < len(with_link)))]
+            told = ~np.isin(positions, list(self._confirmed))
+            positions = positions[~(self._typed[positions] & told & (np.arange(len(positions)) < len(with_link)))]
         self._complete(positions)
+        answered = positions[np.isin(positions, list(self._confirmed))] if self._confirmed else positions[:0]
+        if len(answered):
+            self._records.confirm(self._people(answered), self._roster.table.name)
         new = self._people(positions[~self._known[positions]])
         self._found, self._tags = PEOPLE.empty_table(), ()
         if len(new):
@@ -141,16 +162,30 @@ class KnownPeople:
         other = {
             at: difference
             for at, difference in differences.items()
-            if difference is not Difference.BIRTH_DATES or self._typed[rows[at]]
+            if (difference is not Difference.BIRTH_DATES or self._typed[rows[at]])
+            and not self._is_confirmed(int(rows[at]))
         }
         self._refuse(rows, places, other)
         still_open = screened.codes[screened.kept[rows]] == 0
-        changed = [int(self._roster.table.row_numbers[rows[at]]) for at in differences if still_open[at]]
+        changed = [
+            int(self._roster.table.row_numbers[rows[at]])
+            for at in differences
+            if still_open[at] and int(rows[at]) not in self._confirmed
+        ]
         if changed:
             screened.warnings[WarningCode.PERSON_CHANGED] = sorted(changed)
         says_less[list(other)] = True
         in_full: Positions = rows[~says_less]
         return in_full
+
+    def _is_confirmed(self, position: int) -> bool:
+        row = int(self._roster.table.row_numbers[position])
+        if row not in self._answers:
+            return False
+        digest = id_digest(None, self._screened.ids[position].as_py())
+        if self._answers[row] in ("", digest):
+            self._confirmed[position] = digest
+        return position in self._confirmed
 
     def _differences(self, rows: Positions, places: pa.Array) -> tuple[dict[int, Difference], Mask]:
         """Rows that differ from what is known: index -> in what; and which leave blank what is known."""

@@ -50,6 +50,9 @@ class Report:
     corrections: Sequence[CellCorrection] = field(default=(), repr=False)
     """Cells of the list that were corrected."""
 
+    confirmed: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """Rows whose patients were said to be those whose IDs they have, each with what stands for its ID."""
+
     @property
     def exit_code(self) -> ExitCode:
         """As the command would end: 0 where every patient has a link, 3 where some rows are in the error report, …"""

@@ -85,7 +85,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 screened = apply_screening(roster, settings, withdrawn=guard.listed)
                 hooks.on_screened(screened)
                 guard.watch(screened)
-                people = KnownPeople(roster, screened, None if settings.no_ledger else ledger.people)
+                people = KnownPeople(roster, screened, None if settings.no_ledger else ledger.people, context.confirmed)
                 people.hold_back_others()
                 place = place_of(files.folder, context.delivered_to)
                 give_way = sets_that_give_way(files, ledger, screened, place, only_new=settings.only_new)
@@ -157,6 +157,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
             result.stopped_by,
             moved=len(delivery.moved),
             corrections=roster.corrections,
+            confirmed=people.confirmed,
         )
         hooks.on_finished(report)
         # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.

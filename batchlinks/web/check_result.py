@@ -19,6 +19,9 @@ class RowValues:
 
     cells: Sequence[str]
 
+    before: str = ""
+    """Where its ID was seen before, with somebody else: list, row and day."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -128,6 +131,9 @@ class CheckResult:
 
     corrections: tuple[Mapping[str, Any], ...] = ()
     """Cells that were corrected, as `CellCorrection.as_json` has them."""
+
+    confirmed: Mapping[str, str] = field(default_factory=dict)
+    """Rows whose patients somebody has confirmed -> what stands for their ID."""
 
     problems: tuple[Problem, ...] = ()
     preview: SamplePreview = field(default_factory=SamplePreview)

@@ -61,6 +61,16 @@ class TypedCells(BaseModel):
     cells: list[TypedCell] = Field(min_length=1, max_length=10_000)
 
 
+class SamePeople(BaseModel):
+    """Rows whose patients are the same as in an earlier list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: list[Annotated[int, Field(ge=1, le=10_000_000)]] = Field(
+        min_length=1, max_length=10_000, description="As a spreadsheet numbers them."
+    )
+
+
 class Password(BaseModel):
     """What opens a protected list."""
 
@@ -212,6 +222,15 @@ async def correct(upload: TheUpload, typed: TypedCells, runs: TheRuns, user: The
     by = user or user_name()
     cells = [CellCorrection(cell.row, cell.column, "", cell.text, by) for cell in typed.cells]
     return runs.known(await runs.correct(upload, cells, user))
+
+
+@router.post(
+    "/{run_id}/people", responses=_answers(404, 409, 413, 422), summary="Say that patients are the same as before"
+)
+async def confirm_people(upload: TheUpload, answer: SamePeople, runs: TheRuns, user: TheUser) -> Run:
+    """For rows that are held back as `known_as_other`: their patients are those whose IDs they have. The list is checked again,
+    and remembers it once links are asked for."""
+    return runs.known(await runs.confirm_people(upload, answer.rows, user))
 
 
 @router.delete("/{run_id}/corrections", responses=_answers(404, 409, 422), summary="Take all corrections back")

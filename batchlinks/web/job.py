@@ -192,6 +192,7 @@ def _context(upload: Upload, task: Task) -> "RunContext":
         environment=environment,
         user=upload.owner,
         corrections=tuple(CellCorrection.from_json(each) for each in upload.corrections),
+        confirmed={int(row): digest for row, digest in upload.confirmed.items()},
     )
 
 
@@ -260,6 +261,7 @@ def _findings(table: "Table", screened: "Screened", report: "Report", settings: 
         problems=tuple(findings.problems_of(report.refused, table, column)),
         preview=findings.preview_of(table, column, screened),
         corrections=tuple(each.as_json() for each in report.corrections),
+        confirmed={str(row): digest for row, digest in report.confirmed.items()},
         **_source_facts(table),
         for_staff=kept_for_staff(table, column, settings),
         file=file,

@@ -51,10 +51,17 @@ def problems_of(refused: Sequence[RefusedRow], table: Table, column: IdColumn) -
                 task=task_of(code, len(rows)),
                 columns=[names[at] for at in columns],
                 to_correct=[names[at] for at in columns] if code.action is not Action.AGAIN else [],
-                rows=[RowValues(each.row, _values(table, each.position, columns)) for each in kept],
+                rows=[RowValues(each.row, _values(table, each.position, columns), _before(each)) for each in kept],
             )
         )
     return sorted(found, key=lambda problem: (_ORDER.index(Action(problem.action)), -problem.count))
+
+
+def _before(refused: RefusedRow) -> str:
+    if refused.code is not ErrorCode.KNOWN_AS_OTHER:
+        return ""
+    gaps = refused.gaps
+    return f"{gaps['list']}, row {gaps['row']}, {gaps['date']}"
 
 
 def _values(table: Table, position: int, columns: Sequence[int]) -> list[str]:

@@ -367,6 +367,18 @@ class Runs:
             upload = await self._checked(replace(upload, corrections=()), dict(upload.settings))
             return self.uploads.save(replace(upload, started_at=None))
 
+    async def confirm_people(self, upload: Upload, rows: Sequence[int], user: str | None) -> Upload:
+        """The patients in these rows are those whose IDs they have, whatever an earlier list said; the list is checked again.
+
+        Raises as `change` does.
+        """
+        async with self._alone(upload):
+            upload = await self._at_rest(upload, user)
+            confirmed = {**upload.confirmed, **{str(row): "" for row in rows}}
+            upload = await self._checked(replace(upload, confirmed=confirmed), dict(upload.settings))
+            self._note("confirmed", upload, user, rows=len(rows))
+            return self.uploads.save(replace(upload, started_at=None))
+
     async def correct_from_report(self, upload: Upload, name: str, content: bytes, user: str | None) -> Upload:
         """Take over the corrections in a fixed error report, or in the annotated workbook, of this list.
 
@@ -484,7 +496,9 @@ class Runs:
         if isinstance(found, CheckRefusal):
             raise Unusable(found.refused, found.asks, found.sheets, found.header_rows)
         corrections = found.corrections if found.id_column is not None else upload.corrections
-        return replace(upload, settings=settings, checked=replace(found, corrections=()), corrections=corrections)
+        confirmed = found.confirmed if found.id_column is not None else upload.confirmed
+        checked = replace(found, corrections=(), confirmed={})
+        return replace(upload, settings=settings, checked=checked, corrections=corrections, confirmed=confirmed)
 
     def _task(self, upload: Upload) -> Task:
         base = {

@@ -63,6 +63,9 @@ class Upload:
     corrections: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     """Cells that somebody corrected, as `CellCorrection.as_json` has them."""
 
+    confirmed: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Rows whose patients somebody has said to be those whose IDs they have: see `RunContext.confirmed`."""
+
     recalled: Sequence[str] = ()
     """Names of the settings that are as they were last time with these columns."""
 

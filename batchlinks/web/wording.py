@@ -53,7 +53,10 @@ PAGE = Door(
         Do.DESCRIBE_IDS: "If your IDs really look like this, ask IT to set up the ID format.",
         Do.ALLOW_SHAPES: f"If these IDs are right, tick {label('any_shape')} under “More choices”.",
         Do.TELL_APART: f"If these are different people, tick {label('exact_ids')} under “More choices”.",
-        Do.CONFIRM_PERSON: "If it is the same person, ask IT to confirm that.",
+        Do.CONFIRM_PERSON: (
+            "If it is the same person, click “Same person”. If the ID was typed wrong, correct it. If you aren't sure, leave it: "
+            "the row stays held back."
+        ),
         Do.LIFT_LIMIT: "Click “Get all” for the rest.",
         Do.GO_ON: "Click “Continue” to go on.",
         Do.CHOOSE_SHEET: "Choose the right one.",

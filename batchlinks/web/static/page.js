@@ -331,6 +331,12 @@ function prepareCorrections(run, path) {
     input.addEventListener("input", () => input.classList.toggle("typed", input.value !== input.defaultValue));
     input.addEventListener("keydown", (event) => { if (event.key === "Enter") send(input); });
   }
+  for (const button of run.querySelectorAll("[data-same-person]")) {
+    button.addEventListener("click", () => doing(button, async () => {
+      await call("POST", `${path}/people`, { rows: [Number(button.dataset.samePerson)] });
+      await showAnew();
+    }));
+  }
   find("[data-take-back]", run)?.addEventListener("click", (event) => doing(event.target, async () => {
     await call("DELETE", `${path}/corrections`);
     await showAnew();
