@@ -591,3 +591,55 @@ def test_quiet_says_what_somebody_must_see_and_nothing_of_a_good_night(place: Pl
     assert ended.code == 3
     for said in ("plan: no patient list came", "left in the inbox: b.pgp", "No [[roster]] table is for: other.csv"):
         assert said in ended.err
+
+
+# --- what fails on this computer ---------------------------------------------------------------------------------
+
+
+def test_an_outbox_that_cannot_be_used_is_said_by_its_own_name(place: Place) -> None:
+    place.outbox.write_bytes(b"a file")
+    place.put(f"{SMITH}.csv", csv([1001]))
+
+    ended = place.night()
+
+    assert ended.code == 2
+    assert "--outbox" in ended.err
+    assert "--output-dir" not in ended.err
+    assert place.files() == {f"{SMITH}.csv"}
+
+
+def test_a_data_folder_with_a_name_that_none_can_have_is_a_sentence(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHLINKS_DATA_DIR", f"/tmp/{'x' * 300}")
+
+    ended = place.night()
+
+    assert ended.code == 2
+    assert "BATCHLINKS_DATA_DIR is too long" in ended.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a small disk is made as Linux does")
+@pytest.mark.parametrize(
+    "left_kb", [36, pytest.param(8, marks=pytest.mark.slow), pytest.param(90, marks=pytest.mark.slow)]
+)
+def test_a_data_disk_that_is_full_blames_no_list(
+    place: Place, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch, left_kb: int
+) -> None:
+    disk = small_disk(4_000)
+    monkeypatch.setenv("BATCHLINKS_DATA_DIR", str(disk / "data"))
+    place.put(f"{SMITH}_1.csv", csv([1001]))
+    assert place.night().code == 0
+    state = os.statvfs(disk)
+    with (disk / "filler").open("wb") as file:
+        file.write(b"x" * max(0, state.f_bavail * state.f_frsize - left_kb * 1024))
+    place.put(f"{SMITH}_2.csv", csv(range(1002, 1302)))
+
+    ended = place.night()
+
+    assert ended.code in (1, 2), ended.err
+    assert not [name for name in place.files() if name.startswith("failed")]
+    assert "Traceback" not in ended.err
+    (disk / "filler").unlink()
+    assert place.night().code == 0
+    assert len(list((place.outbox / TODAY).glob(f"{SMITH}_2.links.csv"))) == 1

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import platformdirs
 
+from batchlinks.config.settings import check_path
+from batchlinks.next_steps import Variable
+
 
 def data_folder(environment: Mapping[str, str]) -> Path:
-    """The per-user data folder: ledger and audit log. BATCHLINKS_DATA_DIR moves it as a whole."""
+    """The per-user data folder: ledger and audit log. BATCHLINKS_DATA_DIR moves it as a whole.
+
+    Raises SettingsError for one that no folder can be called.
+    """
     moved = environment.get("BATCHLINKS_DATA_DIR")
+    if moved:
+        check_path(Variable("BATCHLINKS_DATA_DIR"), Path(moved))
     return Path(moved) if moved else Path(platformdirs.user_data_dir("batchlinks", appauthor=False))
 
 

@@ -79,7 +79,7 @@ def open_context(
     inbox = Inbox(place, tables, settings.settle, now, sleep, share_with_group=shared)
     context = NightlyContext(settings, tables, run_context, hooks, now, inbox, outbox)
     if outbox.local is not None:
-        check_folder(outbox.local, share_with_group=shared)
+        _check_outbox(outbox.local, shared)
     else:
         outbox.entries()
     read_credentials(run_context.environment)
@@ -89,6 +89,18 @@ def open_context(
         message.check_urls(addresses)
     check_tables(context)
     return context
+
+
+def _check_outbox(folder: Path, shared: bool) -> None:
+    """Raises SettingsError, in words of the night."""
+    try:
+        check_folder(folder, share_with_group=shared)
+    except SettingsError as error:
+        why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else None
+        raise SettingsError(
+            f"No results can be written into the outbox {folder}{f': {why}' if why else ''}. Fix that, or choose another "
+            "with --outbox."
+        ) from error
 
 
 def check_tables(context: NightlyContext) -> None:
