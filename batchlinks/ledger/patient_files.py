@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from batchlinks.ledger.schema import check_value, now
@@ -54,7 +56,7 @@ class PatientFile:
     """In hex."""
 
     external_ids: pa.Array = field(repr=False)
-    rows: Sequence[int] = field(repr=False)
+    rows: Sequence[int] | npt.NDArray[np.integer] = field(repr=False)
     """Of the patient list, as a spreadsheet numbers them."""
 
     split_by: str = ""
@@ -178,20 +180,23 @@ def announce_file(
         (*fields, check_value(*fields)),
     ).lastrowid
     assert number is not None  # noqa: S101 for the type checker
-    for place, (first_row, content) in enumerate(_as_lists(file.external_ids.to_pylist(), list(file.rows))):
+    for place, (first_row, content) in enumerate(_as_lists(file.external_ids, file.rows)):
         kept = _keep_list(connection, project, content)
         connection.execute("INSERT INTO patient_file_part VALUES (?, ?, ?, ?)", (number, place, first_row, kept))
     return number
 
 
-def _as_lists(ids: Sequence[str], rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+def _as_lists(external_ids: pa.Array, rows: Sequence[int] | npt.NDArray[np.integer]) -> Iterator[tuple[int, bytes]]:
     """The first row of each list, and the list: IDs, and their rows counted from the first."""
+    numbers, count = np.asarray(rows, dtype=np.int64), len(external_ids)
+    checks = np.fromiter(map(zlib.crc32, external_ids.cast(pa.binary()).to_pylist()), np.int64, count)
     start = 0
-    for end in range(1, len(ids) + 1):
-        ends = zlib.crc32(ids[end - 1].encode("utf-8", "surrogatepass")) % _ENDS_ONE_IN == 0
-        if ends or end == len(ids) or end - start == _LONGEST:
-            yield rows[start], _content(ids[start:end], [row - rows[start] for row in rows[start:end]])
-            start = end
+    for natural in [*(np.flatnonzero(checks % _ENDS_ONE_IN == 0) + 1).tolist(), count]:
+        for end in [*range(start + _LONGEST, natural, _LONGEST), natural]:
+            if end > start:
+                ids = external_ids.slice(start, end - start).to_pylist()
+                yield int(numbers[start]), _content(ids, (numbers[start:end] - numbers[start]).tolist())
+                start = end
 
 
 def _content(ids: Sequence[str], rows: Sequence[int]) -> bytes:

@@ -70,7 +70,7 @@ def patient_files(
                 file.name,
                 file.sha256,
                 ids,
-                rows.tolist(),
+                rows,
                 split_by=delivery.split_by,
                 value=file.value,
                 hands_out=not (delivery.is_limited or file.is_letters or file.is_annotated),
