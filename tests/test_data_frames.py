@@ -346,7 +346,7 @@ HALF_AN_EMOJI = SAME.assign(Note=pd.Series(["\ud83d", ""], dtype=object))
 NOT_USABLE: dict[str, tuple[Callable[[], object], str]] = {
     "no roster": (lambda: batchlinks.run(None), "roster takes a path, bytes or a DataFrame, and this is of the type NoneType"),  # type: ignore[arg-type]
     "a list": (lambda: batchlinks.check([["5001000"]]), "roster takes a path"),  # type: ignore[arg-type]
-    "a column alone": (lambda: batchlinks.check(PATIENTS["MRN"]), "roster cannot be read as a table"),
+    "a column alone": (lambda: batchlinks.check(PATIENTS["MRN"]), "roster (cannot be read as a table|takes a path)"),
     "bytes without a name": (lambda: batchlinks.check(b"MRN\n1"), "name is missing"),
     "a name with a folder": (lambda: batchlinks.check(b"MRN\n1", name="a/b.csv"), "name takes a file's name"),
     "a name for a path": (lambda: batchlinks.check("p.csv", name="b.csv"), "name goes with bytes or a DataFrame"),
