@@ -228,8 +228,10 @@ async def correct(upload: TheUpload, typed: TypedCells, runs: TheRuns, user: The
     "/{run_id}/people", responses=_answers(404, 409, 413, 422), summary="Say that patients are the same as before"
 )
 async def confirm_people(upload: TheUpload, answer: SamePeople, runs: TheRuns, user: TheUser) -> Run:
-    """For rows that are held back as `known_as_other`: their patients are those whose IDs they have. The list is checked again,
-    and remembers it once links are asked for."""
+    """Rows that are held back as `known_as_other` are of those whose IDs they have. The list is checked again.
+
+    The ledger remembers it once links are asked for.
+    """
     return runs.known(await runs.confirm_people(upload, answer.rows, user))
 
 
