@@ -329,3 +329,32 @@ def test_openapi_names_every_option_but_those_that_are_for_it_to_say(page: Page)
     assert set(fields) == {entry.name for entry in dataclasses.fields(RunSettings)} - of_the_server
     form = document["paths"]["/api/runs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) == {"roster", "password", *fields}
+
+
+def test_letters_are_written_from_an_uploaded_template_for_a_finished_list(
+    page: Page, healthex: RunningSimulator, tmp_path: Path
+) -> None:
+    people = b"MRN,First Name,Last Name,Address,City,State,ZIP\n" + b"".join(
+        b"%d,Ann,Lee,%d Main St,Boston,MA,02139\n" % (700_001 + n, n) for n in range(3)
+    )
+    done = page.client.post("/api/runs", files={"roster": ("people.csv", people)}).json()
+    page.start(done["id"])
+    page.wait(done["id"])
+    draft = page.client.get("/api/templates/letter.docx")
+    assert draft.status_code == 200
+    assert page.client.get("/api/templates/other.docx").status_code == 404
+
+    refused = page.client.post(f"/api/runs/{done['id']}/letters", files={"letters": ("t.docx", b"no document")})
+    assert refused.status_code == 422
+    assert "is not a Word document" in detail_of(refused)
+    taken = page.client.post(f"/api/runs/{done['id']}/letters", files={"letters": ("letter.docx", draft.content)})
+    assert taken.status_code == 200, taken.text
+    page.start(done["id"])
+    assert page.wait(done["id"])["exit_code"] == 0
+
+    letters = page.download(done["id"], "letters", tmp_path)
+    assert letters.name == "people.letters.docx"
+    with zipfile.ZipFile(letters) as package:
+        text = package.read("word/document.xml").decode()
+    assert all(healthex.links[str(mrn)] in text for mrn in range(700_001, 700_004))
+    assert len(results.links(page.download(done["id"], "links", tmp_path))) == 3

@@ -53,6 +53,7 @@ def application(runs: Runs, closing: Callable[[], bool]) -> FastAPI:
     )
     app.state.runs, app.state.closing = runs, closing
     app.include_router(endpoints.router)
+    app.include_router(endpoints.templates_router)
     app.include_router(pages.router, include_in_schema=False)
     app.mount("/static", pages.static)
     explain(app)

@@ -2,25 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
 from batchlinks.corrections.cell_correction import CellCorrection
+from batchlinks.outreach.languages import Language
+from batchlinks.outreach.outreach_plan import require_extra
 from batchlinks.pipeline.audit import user_name
 from batchlinks.web.form_fields import RunFields, from_form, given
-from batchlinks.web.runs import File, Run, Runs, TooLarge, Unusable
+from batchlinks.web.runs import File, NotThere, Run, Runs, TooLarge, Unusable
 from batchlinks.web.uploads import Upload
 from batchlinks.web.wording import Asks
 
 _LOOK_EVERY_S = 0.4
 _BREATHE_EVERY_S = 15.0
 _MOST_FIELDS = 100
+_LARGEST_TEMPLATE = 20_000_000
 
 
 class ErrorBody(BaseModel):
@@ -119,6 +123,26 @@ TheRuns = Annotated[Runs, Depends(runs_of)]
 TheUser = Annotated[str | None, Depends(user_of)]
 TheUpload = Annotated[Upload, Depends(upload_of)]
 
+_DOCUMENT = {"type": "string", "format": "binary"}
+_TEMPLATES = {
+    "letters": {**_DOCUMENT, "description": "A Word template: a letter for each patient is written from it."},
+    "letters_es": {**_DOCUMENT, "description": "The same in Spanish, for those whose `language_column` says so."},
+}
+_LETTERS_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["letters"],
+                    "properties": _TEMPLATES,
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
 _FORM = {
     "requestBody": {
         "required": True,
@@ -134,6 +158,7 @@ _FORM = {
                             "maxLength": 255,
                             "description": "Of a protected list. It is kept nowhere.",
                         },
+                        **_TEMPLATES,
                         **RunFields.model_json_schema()["properties"],
                     },
                     "additionalProperties": False,
@@ -150,32 +175,56 @@ async def upload(request: Request, runs: TheRuns, user: TheUser) -> Run:
 
     Optional fields are named like the options of `batchlinks run`. A list that cannot be read is not kept.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise Unusable("The patient list comes as multipart/form-data, in a field named roster.")
-    try:
-        form = await MultiPartParser(
-            request.headers, request.stream(), max_files=1, max_fields=_MOST_FIELDS, max_part_size=10_000
-        ).parse()
-    except (MultiPartException, LookupError, ValueError):
-        raise Unusable(
-            "The form cannot be understood: one file in a field named roster, and short text fields."
-        ) from None
+    form = await _form_in(request, "The patient list comes as multipart/form-data, in a field named roster.")
     try:
         roster = form.get("roster")
         if not isinstance(roster, UploadFile):
             raise Unusable("There is no file in a field named roster.")
         if (roster.size or 0) > runs.rules.max_bytes:
             raise TooLarge
-        names = [name for name, value in form.multi_items() if isinstance(value, str)]
-        if len(set(names)) != len(names):
+        given_names = [name for name, _ in form.multi_items()]
+        if len(set(given_names)) != len(given_names):
             raise Unusable("A field is given twice.")
+        names = [name for name, value in form.multi_items() if isinstance(value, str)]
+        if set(given_names) - {*names, "roster", *_TEMPLATES}:
+            raise Unusable("There is a file in a field of another name than roster, letters or letters_es.")
         texts = {name: str(form[name]) for name in names}
         password = texts.pop("password", None)
         settings = from_form(texts)
-        taken_in = await runs.upload(roster.filename or "", roster.file, settings, user, password=password)
+        taken_in = await runs.upload(
+            roster.filename or "", roster.file, settings, user, password=password, templates=await _templates_in(form)
+        )
     finally:
         await form.close()
     return runs.known(taken_in)
+
+
+async def _form_in(request: Request, otherwise: str) -> FormData:
+    """The form that was sent. Raises Unusable, saying `otherwise` where it is none."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Unusable(otherwise)
+    try:
+        parser = MultiPartParser(
+            request.headers, request.stream(), max_files=3, max_fields=_MOST_FIELDS, max_part_size=10_000
+        )
+        return await parser.parse()
+    except (MultiPartException, LookupError, ValueError):
+        raise Unusable(
+            "The form cannot be understood: one file in a field named roster, and short text fields."
+        ) from None
+
+
+async def _templates_in(form: FormData) -> dict[Language, bytes]:
+    """The templates of letters in a form. Raises Unusable for what is no file, or too large."""
+    found = {}
+    for language, name in ((Language.ENGLISH, "letters"), (Language.SPANISH, "letters_es")):
+        file = form.get(name)
+        if file is None:
+            continue
+        if not isinstance(file, UploadFile) or (file.size or 0) > _LARGEST_TEMPLATE:
+            raise Unusable("A template for letters is a Word document (.docx) of at most 20 MB.")
+        found[language] = await file.read()
+    return found
 
 
 @router.get("", responses=_answers(), summary="All runs, the latest first")
@@ -251,6 +300,24 @@ async def correct_from(upload: TheUpload, report_id: str, runs: TheRuns, user: T
     return runs.known(await runs.correct_from_upload(upload, runs.find(report_id, user), user))
 
 
+@router.post(
+    "/{run_id}/letters",
+    responses=_answers(404, 409, 413, 422),
+    openapi_extra=_LETTERS_FORM,
+    summary="Write letters, too",
+)
+async def write_letters(request: Request, upload: TheUpload, runs: TheRuns, user: TheUser) -> Run:
+    """The list is checked again with this Word template; the letters come with the results of the next start."""
+    form = await _form_in(request, "The template comes as multipart/form-data, in a field named letters.")
+    try:
+        templates = await _templates_in(form)
+        if Language.ENGLISH not in templates or form.keys() - _TEMPLATES.keys():
+            raise Unusable("There is no file in a field named letters, or there is another field.")
+        return runs.known(await runs.write_to(upload, templates, user))
+    finally:
+        await form.close()
+
+
 @router.post("/{run_id}/start", status_code=202, responses=_answers(404, 409), summary="Start it, or go on with it")
 async def start(upload: TheUpload, runs: TheRuns, user: TheUser) -> Run:
     """Links are asked for. One that waits, runs or is done already stays as it is; one that stopped goes on."""
@@ -275,6 +342,8 @@ _MEDIA = {
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ".csv": "text/csv",
     ".zip": "application/zip",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".txt": "text/plain",
     ".json": "application/json",
 }
 
@@ -306,8 +375,37 @@ _download("errors", "The error report: the rows to fix", ".xlsx", ".csv")
 _download("duplicates", "The duplicates, where the format is CSV", ".csv")
 _download("corrections", "The corrected cells, where the format is CSV", ".csv")
 _download("annotated", "The list's own workbook with links in it, where it was asked for", ".xlsx")
+_download(
+    "letters", "The letters, where a template was given; a zip archive where there are several files", ".docx", ".zip"
+)
 _download("summary", "The counts as JSON", ".json")
 _download("check", "The rows to fix as the check found them, before any start", ".xlsx", ".csv")
+
+
+templates_router = APIRouter(prefix="/api/templates", tags=["templates"])
+
+
+@templates_router.get(
+    "/{name}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {_MEDIA[ending]: {"schema": _DOCUMENT} for ending in (".docx", ".txt")},
+        },
+        **_answers(404),
+    },
+    summary="A draft of a letter, text or e-mail: letter.docx, letter.es.docx, reminder.docx, text.txt, email.txt",
+)
+def template(name: str) -> Response:
+    """To fill in and have approved, as `batchlinks templates` writes it."""
+    from batchlinks.outreach.drafts import TEMPLATES
+
+    if name not in TEMPLATES:
+        raise NotThere("There is no such template.")
+    require_extra()
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(TEMPLATES[name](), media_type=_MEDIA[PurePosixPath(name).suffix], headers=headers)
 
 
 @router.get(

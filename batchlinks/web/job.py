@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -364,20 +364,28 @@ def _roster(uploads: Uploads, upload: Upload) -> RosterBytes:
 
 def _placed(settings: RunSettings, uploads: Uploads, upload: Upload) -> RunSettings:
     """Its results stay in its own folder, for the server alone."""
-    return replace(settings, output_dir=uploads.results(upload), share_with_group=False)
+    template = uploads.template(upload)
+    letters = template if template.is_file() else settings.letters
+    return replace(settings, output_dir=uploads.results(upload), share_with_group=False, letters=letters)
 
 
 def _within(uploads: Uploads, upload: Upload, path: Path) -> str:
     return path.resolve().relative_to(uploads.of(upload).resolve()).as_posix()
 
 
-def _to_download(uploads: Uploads, upload: Upload, summary: Path, outputs: Iterable[str]) -> dict[str, str]:
-    """What there is of `links`, `errors`, `duplicates` and `summary`. Links in several files become one zip archive."""
+def _to_download(uploads: Uploads, upload: Upload, summary: Path, outputs: Collection[str]) -> dict[str, str]:
+    """What there is to download, by role. Links or letters in several files become one zip archive each."""
     stem = summary.name.removesuffix(".summary.json")
     known = {f"{stem}.errors.xlsx": "errors", f"{stem}.errors.csv": "errors", f"{stem}.duplicates.csv": "duplicates"}
     known |= {f"{stem}.corrections.csv": "corrections", f"{stem}.annotated.xlsx": "annotated"}
     files = {known[name]: _within(uploads, upload, summary.parent / name) for name in outputs if name in known}
-    links = [summary.parent / name for name in outputs if name not in known]
+    of_letters = [name for name in outputs if name.startswith((f"{stem}.letters.", f"{stem}.letters/"))]
+    if of_letters:
+        letters = [summary.parent / name for name in of_letters]
+        if letters != [summary.parent / f"{stem}.letters.docx"]:
+            letters = [_archive(letters, summary.parent, uploads.work(upload) / f"{stem}.letters.zip")]
+        files["letters"] = _within(uploads, upload, letters[0])
+    links = [summary.parent / name for name in outputs if name not in {*known, *of_letters}]
     links += _links_of_before(summary.parent, stem, kept=not links)
     files["summary"] = _within(uploads, upload, summary)
     if not links:

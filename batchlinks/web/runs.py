@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Literal
 from weakref import WeakValueDictionary
 
@@ -20,6 +21,7 @@ from batchlinks.config.settings import Config, RunSettings, choose_project
 from batchlinks.corrections.cell_correction import CellCorrection
 from batchlinks.errors import ExitCode, SettingsError
 from batchlinks.logs import logger
+from batchlinks.outreach.languages import Language
 from batchlinks.pipeline import audit
 from batchlinks.storage.local import LocalFolder
 from batchlinks.web.check_result import CheckRefusal, CheckResult, read_check
@@ -35,7 +37,7 @@ _CHECK_S = 90.0
 _CHECK_S_PER_MEGABYTE = 7.0  # a little more than reading may take
 _FINISHED = (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS)
 
-File = Literal["links", "errors", "duplicates", "corrections", "annotated", "summary", "check"]
+File = Literal["links", "errors", "duplicates", "corrections", "annotated", "letters", "summary", "check"]
 
 
 class Unusable(Exception):
@@ -305,10 +307,12 @@ class Runs:
         user: str | None,
         *,
         password: str | None = None,
+        templates: Mapping[Language, bytes] = MappingProxyType({}),
     ) -> Upload:
         """Take in a list and check it. Raises Unusable, and then nothing of it is kept."""
         upload = await asyncio.to_thread(self.uploads.receive, name, content, user)
         try:
+            await asyncio.to_thread(self.uploads.keep_templates, upload, templates)
             if password:
                 self._passwords[upload.id] = password
             upload = await self._checked(upload, merged({}, settings))
@@ -346,6 +350,19 @@ class Runs:
             upload = await self._checked(upload, merged(upload.settings, changes))
             recalled = tuple(name for name in upload.recalled if name not in changes)
             return self.uploads.save(replace(upload, started_at=None, recalled=recalled))
+
+    async def write_to(self, upload: Upload, templates: Mapping[Language, bytes], user: str | None) -> Upload:
+        """Take these templates for its letters, and check the list again. Raises as `change` does."""
+        async with self._alone(upload):
+            upload = await self._at_rest(upload, user)
+            before = await asyncio.to_thread(self.uploads.templates, upload)
+            await asyncio.to_thread(self.uploads.keep_templates, upload, templates)
+            try:
+                upload = await self._checked(upload, dict(upload.settings))
+            except BaseException:
+                self.uploads.keep_templates(upload, before)
+                raise
+            return self.uploads.save(replace(upload, started_at=None))
 
     async def correct(self, upload: Upload, cells: Sequence[CellCorrection], user: str | None) -> Upload:
         """Type these cells over, and check the whole list again. Raises as `change` does.

@@ -25,6 +25,7 @@ from typing import IO, Any, Self
 from filelock import Timeout
 
 from batchlinks.errors import BatchlinksError
+from batchlinks.outreach.languages import Language, path_in
 from batchlinks.storage.local import LocalFolder
 from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import private
@@ -188,10 +189,28 @@ class Uploads:
                 open(self.of(again) / "roster", "xb", opener=private) as to,
             ):
                 shutil.copyfileobj(source, to, _CHUNK)
+            self.keep_templates(again, self.templates(upload))
         except OSError as error:
             shutil.rmtree(self.of(again), ignore_errors=True)
             raise BatchlinksError(f"We can't save the list on the server ({error.strerror}). Contact IT.") from error
         return again
+
+    def template(self, upload: Upload, language: Language = Language.ENGLISH) -> Path:
+        """Where the template of its letters lies, if one was uploaded."""
+        return path_in(language, self.of(upload) / "letter.docx")
+
+    def keep_templates(self, upload: Upload, templates: Mapping[Language, bytes]) -> None:
+        """The templates of its letters, in place of those that there were."""
+        for language in Language:
+            if language in templates:
+                LocalFolder(self.of(upload)).write(self.template(upload, language).name, templates[language])
+            else:
+                self.template(upload, language).unlink(missing_ok=True)
+
+    def templates(self, upload: Upload) -> dict[Language, bytes]:
+        """Those that are kept."""
+        paths = {language: self.template(upload, language) for language in Language}
+        return {language: path.read_bytes() for language, path in paths.items() if path.is_file()}
 
     def report_path(self, upload: Upload, name: str) -> Path:
         """Where a fixed report lies while its corrections are read from it."""
