@@ -43,7 +43,8 @@ def test_no_call_is_answered_otherwise_than_described(page: Page) -> None:
         )
         @given(case=operation.as_strategy())
         def call(case: Any) -> None:
-            if case.path_parameters and case.method != "DELETE" and len(str(case.path_parameters["run_id"])) % 2:
+            run_id = (case.path_parameters or {}).get("run_id")
+            if run_id is not None and case.method != "DELETE" and len(str(run_id)) % 2:
                 case.path_parameters["run_id"] = known
             answer = case.call(headers=headers, timeout=60)
             assert answer.status_code < 500
