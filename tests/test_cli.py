@@ -58,11 +58,13 @@ def test_help_lists_the_commands_each_with_a_whole_sentence(command: Command) ->
     assert [line.split()[0] for line in listed] == [
         "check",
         "demo",
+        "history",
         "ledger",
         "nightly",
         "run",
         "serve",
         "simulate",
+        "status",
         "templates",
     ]
     assert all(line.endswith(".") and not line.endswith("...") for line in listed)
@@ -83,7 +85,7 @@ def test_the_version_is_told(command: Command) -> None:
         (["run"], "The patient list is missing, as in `batchlinks run patients.xlsx`."),
         (["check"], "The patient list is missing"),
         (["run", "a.csv", "00417"], "There is one argument too many."),
-        (["run", "a.csv", "--concurency", "3"], "There is no such option. Did you mean --concurrency?"),
+        (["run", "a.csv", "--pateince", "3"], "There is no such option. Did you mean --patience?"),
         (["run", "a.csv", "-00417"], "There is no such option."),
         (["run", "a.csv", "--00417"], "There is no such option."),
         (["run", "a.csv", "--id-column"], "--id-column' requires an argument"),
