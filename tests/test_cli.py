@@ -85,7 +85,7 @@ def test_the_version_is_told(command: Command) -> None:
         (["run"], "The patient list is missing, as in `batchlinks run patients.xlsx`."),
         (["check"], "The patient list is missing"),
         (["run", "a.csv", "00417"], "There is one argument too many."),
-        (["run", "a.csv", "--pateince", "3"], "There is no such option. Did you mean --patience?"),
+        (["run", "a.csv", "--concurency", "3"], "There is no such option. Did you mean --concurrency"),
         (["run", "a.csv", "-00417"], "There is no such option."),
         (["run", "a.csv", "--00417"], "There is no such option."),
         (["run", "a.csv", "--id-column"], "--id-column' requires an argument"),
