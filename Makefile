@@ -1,4 +1,4 @@
-# What a newcomer needs: `make demo`, `make test`. `make check` before every commit.
+# What a newcomer needs: `make demo`, `make page`, `make test`. `make check` before every commit.
 # Everything is installed into .venv; nothing on the machine is touched. `make .venv/ready` installs what production
 # needs (requirements.lock), everything else below what the tests need besides (requirements-dev.lock).
 
@@ -9,10 +9,14 @@ READY := $(VENV)/ready
 DEV := $(VENV)/ready-dev
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-fast test-slow check cover bench sizes dist lock clean
+.PHONY: demo page test test-fast test-slow check cover bench sizes dist lock clean
 
 demo: $(READY)
 	$(BIN)/batchlinks demo || [ $$? -eq 3 ]  # 3: done, and the sample list has rows to fix, as it is meant to
+
+# The upload page with a stand-in for HealthEx behind it: open the address that it prints. Ctrl-C ends it, and nothing stays.
+page: $(READY)
+	$(BIN)/batchlinks demo --page
 
 test: $(DEV)
 	$(BIN)/pytest -n auto

@@ -150,6 +150,7 @@ def test_a_list_that_cannot_be_used_is_explained_and_another_can_be_chosen(
         page.get_by_role("button", name="April").click()
         expect(page.get_by_role("heading", name="1 patient can get a link")).to_be_visible()
         expect(page.get_by_text("on sheet April")).to_be_visible()
+        expect(page.get_by_label("Sheet", exact=True)).to_have_value("April")
 
 
 def test_what_a_refusal_names_stands_on_the_page_under_that_name(browser: Browser, server: Server) -> None:
@@ -198,7 +199,9 @@ def test_staff_get_the_columns_that_are_ticked(browser: Browser, server: Server,
         download.value.save_as(tmp_path / "staff.xlsx")
         assert list(results.links(tmp_path / "staff.xlsx")[0]) == ["MRN", 'Clinic, "day" unit', "link"]
 
+        finished = page.url
         page.get_by_role("button", name="Change settings").click()
+        page.wait_for_url(lambda url: url != finished)  # a new check beside it
         page.get_by_text("More choices", exact=True).click()
         expect(columns.get_by_role("checkbox", name="Name")).not_to_be_checked()
         expect(columns.get_by_role("checkbox", name="MRN")).to_be_checked()
@@ -294,6 +297,51 @@ def test_a_restart_in_mid_run_is_not_noticed(browser: Browser, tmp_path: Path) -
             with served(tmp_path, "--port", port, env=env):
                 expect(page.get_by_role("heading", name="90 rows with a link")).to_be_visible(timeout=60_000)
         assert len(healthex.links) == healthex.link_calls == 90
+
+
+def test_a_row_is_corrected_with_the_keyboard_and_nothing_finished_is_lost(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    rows = b"".join(b"%d,Pat %d\n" % (90_410_001 + n, n) for n in range(25))
+    with opened(browser, server.url) as page:
+        give(page, "corrected.csv", b"MRN,Name\n" + rows + b"4711,Zed\n")
+        expect(page.get_by_role("heading", name="25 patients can get a link")).to_be_visible()
+        page.get_by_role("link", name="Type 1 ID in full: leading zeros are missing").press("Enter")
+        cell = page.get_by_role("textbox", name="MRN, row 27")
+        expect(cell).to_be_focused()
+        assert_accessible(page)
+        cell.fill("90414711")
+        cell.press("Enter")
+        expect(page.get_by_role("heading", name="26 patients can get a link")).to_be_focused()
+        expect(page.get_by_text("1 cell corrected.")).to_be_visible()
+        assert_fits(page)
+        page.get_by_role("button", name="Get 26 links").click()
+        expect(page.get_by_role("heading", name="26 rows with a link")).to_be_visible(timeout=60_000)
+        assert page.title() == "Done · corrected.csv · batchlinks"
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download the links").click()
+        download.value.save_as(tmp_path / "corrected.xlsx")
+        assert len(results.links(tmp_path / "corrected.xlsx")) == 26
+
+        page.goto(server.url)
+        page.get_by_role("button", name=re.compile("Delete corrected.csv")).click()
+        expect(page.get_by_role("heading", name="Delete this list?")).to_be_visible()
+        assert_accessible(page)
+        page.get_by_role("button", name="Keep it").click()
+        expect(page.get_by_role("link", name=re.compile("corrected.csv"))).to_be_visible()
+
+
+def test_a_lost_server_and_an_expired_session_are_said_within_five_seconds(browser: Browser, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    env = environment(tmp_path)
+    with served(tmp_path, "--port", port, env=env) as first, opened_unwatched(browser, first.url) as page:
+        give(page, "kept.csv", csv_of(6))
+        expect(page.get_by_role("heading", name="6 patients can get a link")).to_be_visible()
+        first.kill()
+        expect(page.get_by_text("We can't reach the server. If it is down")).to_be_visible(timeout=5_000)
+        with served(tmp_path, "--port", port, env={**env, "BATCHLINKS_WEB_TOKEN": "another-token-0001"}):
+            expect(page.get_by_text("You've been signed out.")).to_be_visible(timeout=20_000)
 
 
 @contextmanager

@@ -4,11 +4,11 @@ import importlib.resources
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from batchlinks.config.settings import RunSettings
+from batchlinks.config.settings import Config, RunSettings, ServeSettings
 from batchlinks.errors import SettingsError
 from batchlinks.logs import logger
 from batchlinks.pipeline.context import RunContext, RunHooks
@@ -34,15 +34,38 @@ def run_demo(output_dir: Path, *, progress: Progress) -> Report:
     options = SimulatorOptions(latency_ms=20, jitter_ms=40, server_error_share=0.05)
     logger().info("A stand-in for HealthEx is started on this computer; its links lead nowhere.")
     with _no_proxy(), tempfile.TemporaryDirectory() as data, Simulator(options).running(record=False) as server:
-        environment = {
-            "HEALTHEX_API_URL": server.url,
-            "HEALTHEX_LINK_HOST": options.link_host,
-            "HEALTHEX_API_KEY": options.api_key,
-            "HEALTHEX_API_SECRET": options.api_secret,
-            "BATCHLINKS_DATA_DIR": data,
-        }
+        environment = _environment(server.url, options, data)
         settings = RunSettings(project_id=_PROJECT)
         return run(roster, settings, RunContext(environment=environment, is_trial=True), RunHooks(progress=progress))
+
+
+def serve_demo(say: Callable[[str], object]) -> None:
+    """Serve the upload page with the stand-in behind it, until Ctrl-C; nothing of it stays.
+
+    Raises SettingsError where the page is not installed.
+    """
+    try:
+        from batchlinks.web.application import serve_until_interrupted
+    except ModuleNotFoundError as error:
+        raise SettingsError('The upload page is not installed: pip install "batchlinks[web]".') from error
+    options = SimulatorOptions(latency_ms=20, jitter_ms=40, server_error_share=0.05)
+    logger().info(
+        f"A stand-in for HealthEx is started on this computer; its links lead nowhere. A list to try: {_sample()}"
+    )
+    with _no_proxy(), tempfile.TemporaryDirectory() as data, Simulator(options).running(record=False) as server:
+        told = _environment(server.url, options, data) | {"HEALTHEX_PROJECT_ID": _PROJECT}
+        with _variables(told):  # the page's own processes read them
+            serve_until_interrupted(ServeSettings(port=0), RunSettings(), Config(), say=say)
+
+
+def _environment(url: str, options: SimulatorOptions, data: str) -> dict[str, str]:
+    return {
+        "HEALTHEX_API_URL": url,
+        "HEALTHEX_LINK_HOST": options.link_host,
+        "HEALTHEX_API_KEY": options.api_key,
+        "HEALTHEX_API_SECRET": options.api_secret,
+        "BATCHLINKS_DATA_DIR": data,
+    }
 
 
 def _sample() -> Path:
@@ -54,12 +77,20 @@ def _sample() -> Path:
 @contextmanager
 def _no_proxy() -> Iterator[None]:
     """Within, calls go to the stand-in on this computer directly, whatever proxy the computer has."""
-    before = os.environ.get("NO_PROXY")
-    os.environ["NO_PROXY"] = "*"
+    with _variables({"NO_PROXY": "*"}):
+        yield
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Within, the environment has these values."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["NO_PROXY"]
-        else:
-            os.environ["NO_PROXY"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

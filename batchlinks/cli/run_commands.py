@@ -91,9 +91,15 @@ def check(
     metavar="DIR",
     help="Folder for the results.",
 )
-def demo(output_dir: Path) -> int:
+@cloup.option("--page", is_flag=True, help="Try the upload page instead; nothing of it stays.")
+def demo(output_dir: Path, *, page: bool) -> int:
     """See it work, with invented patients and no account."""
     speak("text", quiet=False, verbose=False)
+    if page:
+        from batchlinks.cli.demo import serve_demo
+
+        serve_demo(say)
+        return ExitCode.DONE
     with head_start():
         from batchlinks.cli.demo import run_demo
 

@@ -70,9 +70,24 @@ class IdColumnUnsuitable(SettingsError):
 
 
 def columns_for_ids(table: "Table") -> list[str]:
-    """The names of the columns that somebody may choose from: all but those that hold dates, names and the like."""
+    """The names of the columns that somebody may choose from: all but those that hold dates, names and the like, or the same
+    few values again and again, as ZIP codes and clinics do, under a header that speaks of no ID."""
     names = display_names(table.headers)
-    return [name for at, name in enumerate(names) if unsuitable_content(table, at) is None]
+    speaking = set(possible_id_headers(table.headers))
+    return [
+        name
+        for at, name in enumerate(names)
+        if unsuitable_content(table, at) is None and (at in speaking or not _repeats_itself(table, at))
+    ]
+
+
+def _repeats_itself(table: "Table", at: int) -> bool:
+    values = [text for text in table.cells.column(at).slice(0, _SAMPLE).to_pylist() if text]
+    return len(values) >= _FEW and 2 * len(set(values)) < len(values)
+
+
+_SAMPLE = 2_000
+_FEW = 10
 
 
 def possible_id_headers(headers: Sequence[str]) -> list[int]:

@@ -205,12 +205,18 @@ def _undecided(table: "Table", question: "IdColumnUndecided") -> CheckResult:
     from batchlinks.columns.id_column import columns_for_ids, display_names
     from batchlinks.web import list_findings as findings
 
+    names, offered = display_names(table.headers), tuple(columns_for_ids(table))
+    likely = tuple(
+        name
+        for at, name in zip(question.candidates, question.names, strict=True)
+        if names[at] in offered or not offered
+    )
     return CheckResult(
-        columns=tuple(display_names(table.headers)),
+        columns=tuple(names),
         rows=len(table),
         sheet=table.sheet,
-        candidates=((question.joined,) if question.joined else ()) + question.names,
-        can_hold_ids=tuple(columns_for_ids(table)),
+        candidates=((question.joined,) if question.joined else ()) + likely,
+        can_hold_ids=offered,
         preview=findings.preview_of(table, None),
         doubt=_as_sentence(question.said_at(PAGE)),
         **_source_facts(table),

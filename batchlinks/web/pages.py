@@ -1,6 +1,6 @@
 """The pages that a person sees: made on the server, kept up to date by a small script that uses the same API as anybody."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -166,11 +166,16 @@ def _candidates(checked: CheckResult) -> list[dict[str, Any]]:
     columns, preview = checked.columns, checked.preview
     found = []
     for name in checked.candidates or (checked.choosable if checked.id_column is None else ()):
-        at = columns.index(name) if name in columns else _lettered(name)
-        cells = [row[preview.columns.index(at)] for row in preview.rows if at in preview.columns]
-        header = columns[at] if at is not None and at < len(columns) else name
+        parts = [_position_of(part, columns) for part in ([name] if name in columns else name.split("+"))]
+        shown = [preview.columns.index(part) for part in parts if part in preview.columns]
+        cells = ["".join(row[at] or "" for at in shown) for row in preview.rows if shown]
+        header = " + ".join(columns[at] for at in parts if at is not None and at < len(columns)) or name
         found.append({"name": name, "header": header, "samples": [cell for cell in cells if cell][:_SAMPLES]})
     return found
+
+
+def _position_of(name: str, columns: Sequence[str]) -> int | None:
+    return columns.index(name) if name in columns else _lettered(name)
 
 
 def _lettered(name: str) -> int | None:
