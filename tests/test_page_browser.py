@@ -234,6 +234,7 @@ def test_the_patient_id_is_asked_for_and_can_be_changed_with_the_keyboard_alone(
         page.get_by_role("combobox", name="The patient ID is in").focus()
         page.keyboard.press("m")  # to the next that begins so
         page.keyboard.press("Tab")
+        page.keyboard.press("Tab")  # past what it could be joined with
         page.keyboard.press("Enter")
         expect(page.get_by_role("columnheader", name="MRN patient ID")).to_be_visible()
         page.get_by_text("More choices", exact=True).focus()
