@@ -70,8 +70,10 @@ class IdColumnUnsuitable(SettingsError):
 
 
 def columns_for_ids(table: "Table") -> list[str]:
-    """The names of the columns that somebody may choose from: all but those that hold dates, names and the like, or the same
-    few values again and again, as ZIP codes and clinics do, under a header that speaks of no ID."""
+    """The names of the columns that somebody may choose from: all but those that hold dates, names and the like.
+
+    Nor the same few values again and again, as ZIP codes and clinics do, under a header that speaks of no ID.
+    """
     names = display_names(table.headers)
     speaking = set(possible_id_headers(table.headers))
     return [

@@ -6,6 +6,7 @@ The API and the page both speak to `Runs`. What cannot be done is an exception o
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -35,6 +36,10 @@ from batchlinks.web.wording import PAGE, Asks, asks
 _DAY_S = 86_400.0
 _CHECK_S = 90.0
 _CHECK_S_PER_MEGABYTE = 7.0  # a little more than reading may take
+_SHORT_LIVED = frozenset({"annotated", "letters"})
+_SHORT_LIFE_S = 86_400.0
+"""After which these files are deleted, whatever --keep-days says."""
+
 _FINISHED = (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS)
 
 File = Literal["links", "errors", "duplicates", "corrections", "annotated", "letters", "summary", "check"]
@@ -216,7 +221,7 @@ class Runs:
                 "errors": summary.get("errors", checked.errors),
                 "warnings": summary.get("warnings", checked.warnings),
                 "warning_rows": summary.get("warning_rows", [] if summary else checked.warning_rows),
-                "files": sorted(outcome["files"]),
+                "files": sorted(self._still_there(upload, outcome["files"])),
             }
         return Run(
             id=upload.id,
@@ -260,7 +265,14 @@ class Runs:
         """What an earlier attempt wrote, where the list was only looked at since."""
         if upload.started_at is not None:
             return []
-        return list((self.uploads.last_outcome(upload) or {}).get("files", ()))
+        return self._still_there(upload, (self.uploads.last_outcome(upload) or {}).get("files", {}))
+
+    def _still_there(self, upload: Upload, files: Mapping[str, str]) -> list[str]:
+        return [
+            kind
+            for kind, name in files.items()
+            if kind not in _SHORT_LIVED or (self.uploads.of(upload) / name).exists()
+        ]
 
     def _proposed_project(self, upload: Upload) -> str | None:
         choices = self.choices.recall(upload.owner, check_of(upload).columns)
@@ -540,12 +552,31 @@ class Runs:
             except Exception as error:  # a full disk today is no reason not to delete tomorrow
                 logger().error(f"Uploads that are due could not be deleted ({type(error).__name__}).")
 
+    def _clear_short_lived(self) -> None:
+        """Letters and annotated workbooks hold more of a patient than a link: a day is enough to fetch them."""
+        for upload in self.uploads.all():
+            files = (self.uploads.last_outcome(upload) or {}).get("files", {})
+            for kind in _SHORT_LIVED & files.keys():
+                if _delete_if_old(self.uploads.of(upload) / files[kind]):
+                    audit.note(self.rules.data_folder, "deleted", upload=upload.id, reason=f"{kind}: 24 hours are over")
+
     async def _clear(self) -> None:
         await asyncio.to_thread(self.uploads.remove_abandoned)
+        await asyncio.to_thread(self._clear_short_lived)
         for upload in self.uploads.expired(self.rules.keep_days * _DAY_S):
             if not self._queue.has(upload) and (upload.started_at is None or self.uploads.outcome(upload) is not None):
                 await asyncio.to_thread(self.uploads.remove, upload.id)
                 audit.note(self.rules.data_folder, "deleted", upload=upload.id, reason="its days are over")
+
+
+def _delete_if_old(path: Path) -> bool:
+    try:
+        if time.time() - path.stat().st_mtime < _SHORT_LIFE_S:
+            return False
+        path.unlink()
+    except OSError:  # gone already
+        return False
+    return True
 
 
 def check_of(upload: Upload) -> CheckResult:
