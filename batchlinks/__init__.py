@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas
 
     from batchlinks.logs import RunWarning
-    from batchlinks.pipeline.context import Preview
+    from batchlinks.pipeline.preview import Preview
     from batchlinks.pipeline.report import Report
     from batchlinks.pipeline.status_report import StatusReport
     from batchlinks.progress import RunProgress

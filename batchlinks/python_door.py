@@ -26,8 +26,9 @@ from batchlinks.errors import BatchlinksError, SettingsError
 from batchlinks.logs import RunWarning
 from batchlinks.next_steps import PYTHON, Setting
 from batchlinks.pipeline.check import check as check_roster
-from batchlinks.pipeline.context import Preview, RunContext, RunHooks
+from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.pipeline.intake import Source, open_source
+from batchlinks.pipeline.preview import Preview
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run import run as run_roster
 from batchlinks.pipeline.status import status as ask_status

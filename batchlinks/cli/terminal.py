@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batchlinks.columns.cautions import Caution
-    from batchlinks.pipeline.context import Preview
+    from batchlinks.pipeline.preview import Preview
     from batchlinks.pipeline.report import Report
     from batchlinks.pipeline.status_report import StatusReport
     from batchlinks.progress import Progress
@@ -72,15 +72,24 @@ def ask_person(preview: "Preview") -> bool:
         f"  Without a link {preview.to_do.in_words()}, {counted(preview.duplicates, 'duplicate')}",
         f"  Links known    {preview.known:,}",
         f"  To be sent     {preview.to_send:,} patient IDs, and nothing else, to {preview.host}",
-        f"  Project        {preview.project_id}",
+        f"  Project        {_project_of(preview)}",
         "",
     ]
+    if findings := list(preview.findings()):
+        lines.insert(-1, f"  Also           {', '.join(findings)}")
+    if preview.done_before:
+        lines.insert(-1, f"  Done before    this very list, on {preview.done_before:%Y-%m-%d %H:%M}")
     if preview.cluster:
         lines.insert(-1, f"  Calls made by  the workers of {preview.cluster}, which see patient IDs and links")
     if preview.refresh:
         lines.insert(-1, "  --refresh asks again for all: links that patients were sent before may stop working.")
     click.echo("\n".join(lines), err=True)
     return preview.to_send == 0 or click.confirm("Send?", err=True, default=False)
+
+
+def _project_of(preview: "Preview") -> str:
+    name = f"{preview.project} ({preview.project_id})" if preview.project else preview.project_id
+    return f"{name}, {preview.place}" if preview.is_production else f"{name}, not production"
 
 
 class OutputLost(BatchlinksError):

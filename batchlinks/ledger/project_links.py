@@ -36,6 +36,7 @@ from batchlinks.ledger.key import LedgerKey
 from batchlinks.ledger.link_naming import Naming, note_naming, read_naming
 from batchlinks.ledger.patient_files import (
     FilePlace,
+    FilePurpose,
     PatientFile,
     PatientRow,
     Placement,
@@ -435,6 +436,14 @@ class Ledger:
             )
             rows = self._read.execute(query, (self._project, *owners)).fetchall()
             return pa.array([external_id for (external_id,) in rows], pa.string())
+
+    def patients_of_list(self, owner: str) -> pa.Array:
+        """External IDs, each once, in the links workbooks of this owner that still stand where they were put."""
+        condition = "project = ? AND owner = ? AND purpose = ? AND placed_at IS NOT NULL AND replaced_at IS NULL"
+        with self._reading_files():
+            files = noted_files(self._read, condition, (self._project, owner, FilePurpose.LINKS.value))
+            found = {one for ids in patients_in(self._read, [file.number for file in files]) for one in ids}
+        return pa.array(sorted(found), pa.string())
 
     def handed_out_by_others(self, external_ids: pa.Array, run_ids: Collection[str]) -> bool:
         """Whether one of these patients was handed out first by another run than these."""

@@ -18,7 +18,8 @@ from batchlinks.nightly.night_record import GOOD
 from batchlinks.nightly.nightly_context import NightlyContext, check_tables
 from batchlinks.nightly.status_asking import ask_status
 from batchlinks.nightly.tables import RosterTable
-from batchlinks.pipeline.context import Preview, RunContext, RunHooks
+from batchlinks.pipeline.context import RunContext, RunHooks
+from batchlinks.pipeline.preview import Preview
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run import run
 from batchlinks.results.publish.existing_set import Owner, finished_summary
@@ -254,6 +255,7 @@ def _hooks_with_limits(context: NightlyContext, claim: Claim, table: RosterTable
     before = context.history.rows_before(table.name, claim.original)
 
     def check_preview(preview: Preview) -> bool:
+        logger().info(preview.in_words, table=table.name)
         check_work(
             table,
             rows=preview.rows,

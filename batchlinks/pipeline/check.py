@@ -16,6 +16,7 @@ from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.pipeline.delivery import count_rows, plan_letters_and_messages, plan_output, report_refusals
 from batchlinks.pipeline.intake import Source, apply_screening, load_roster, log_warnings, open_results
 from batchlinks.pipeline.known_people import KnownPeople
+from batchlinks.pipeline.look_ahead import look_ahead
 from batchlinks.pipeline.report import Report
 from batchlinks.pipeline.run_ledger import open_run_ledger, refuse_lost_ledger
 from batchlinks.results.summary import Summary
@@ -45,7 +46,24 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
                 )
                 people.hold_back_others()
                 sendable = screened.ids.filter(pa.array(screened.sendable))
-                known = 0 if ledger is None else ledger.links_for(sendable).num_rows
+                preview = None
+                known = pa.array([], pa.string())
+                if ledger is not None:
+                    known = ledger.links_for(sendable).column("external_id").combine_chunks()
+                if project_id is not None:
+                    preview = look_ahead(
+                        roster,
+                        screened,
+                        known,
+                        len(sendable) - len(known),
+                        ledger,
+                        files.owner,
+                        settings,
+                        context,
+                        api=deployment(context.environment).api_url,
+                        project_id=project_id,
+                    )
+                    logger().info(preview.in_words)
             hooks.on_screened(screened)
             outreach.warn(screened)
             log_warnings(screened)
@@ -61,7 +79,8 @@ def check(source: Source, settings: RunSettings, context: RunContext, hooks: Run
         published,
         sheets,
         refused,
-        known=known,
+        known=len(known),
+        preview=preview,
         undecided=roster.undecided,
         corrections=roster.corrections,
         confirmed=people.confirmed,

@@ -7,35 +7,13 @@ from dataclasses import dataclass, field
 from batchlinks.columns.cautions import Caution
 from batchlinks.config.settings import Config
 from batchlinks.corrections.cell_correction import CellCorrection
+from batchlinks.pipeline.preview import Preview
 from batchlinks.pipeline.report import Report
 from batchlinks.progress import Progress, Silent
 from batchlinks.results.publish.result_files import PublishedFiles
-from batchlinks.row_codes import ToDo
 from batchlinks.screening.result import Screened
 from batchlinks.signals import Interruption
 from batchlinks.table import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a run is about to do: shown before it is done."""
-
-    roster: str
-    id_column: str
-    project_id: str
-    host: str
-    rows: int
-    to_send: int
-    known: int
-    """Patients who have a link already."""
-
-    to_do: ToDo
-    """Of the rows without a link."""
-
-    duplicates: int
-    refresh: bool
-    cluster: str | None
-    """Whose workers make the calls, where that is not this computer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from batchlinks.columns.cautions import Caution
 from batchlinks.corrections.cell_correction import CellCorrection
 from batchlinks.errors import BatchlinksError, ExitCode
+from batchlinks.pipeline.preview import Preview
 from batchlinks.plural import counted
 from batchlinks.results.publish.result_files import PublishedFiles
 from batchlinks.results.sheets import RefusedRow
@@ -46,6 +47,9 @@ class Report:
 
     undecided: Sequence[Caution] = ()
     """Of a check: columns such as `Deceased` about which a run will ask."""
+
+    preview: Preview | None = None
+    """What was about to be done, before anything was sent; None of a check without a project."""
 
     corrections: Sequence[CellCorrection] = field(default=(), repr=False)
     """Cells of the list that were corrected."""

@@ -8,7 +8,6 @@ from batchlinks.config.paths import data_folder
 from batchlinks.config.secrets import read_credentials
 from batchlinks.config.settings import RunSettings, validate
 from batchlinks.errors import SettingsError
-from batchlinks.healthex.endpoint import Endpoint
 from batchlinks.ledger import DoNotContact, Ledger
 from batchlinks.logs import door, logger
 from batchlinks.outreach.outreach_plan import OutreachPlan
@@ -17,7 +16,7 @@ from batchlinks.pipeline.annotation import annotate, open_for_annotation
 from batchlinks.pipeline.consent_answers import ConsentRequester
 from batchlinks.pipeline.consented import leave_out_consented
 from batchlinks.pipeline.contact_guard import ContactGuard, OptedOutMeanwhile
-from batchlinks.pipeline.context import Preview, RunContext, RunHooks
+from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.pipeline.delivery import (
     Delivery,
     assign_links,
@@ -37,6 +36,7 @@ from batchlinks.pipeline.intake import (
 )
 from batchlinks.pipeline.known_people import KnownPeople
 from batchlinks.pipeline.link_verification import LinkChecks, refuse_unanswered
+from batchlinks.pipeline.look_ahead import look_ahead
 from batchlinks.pipeline.missing_links import (
     LinkRequester,
     RequestPlan,
@@ -51,7 +51,7 @@ from batchlinks.pipeline.run_ledger import open_run_ledger, warn_of_other_ledger
 from batchlinks.plural import counted
 from batchlinks.results.sheets import OutputColumns
 from batchlinks.results.summary import Summary
-from batchlinks.row_codes import ToDo, WarningCode
+from batchlinks.row_codes import WarningCode
 from batchlinks.screening.result import Screened
 
 _NO_HOOKS = RunHooks()
@@ -97,7 +97,19 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
                 outreach.warn(screened)
                 _warn_of_other_projects(roster, screened, plan, ledger)
                 _log_what_is_ahead(screened, plan, settings)
-                if not hooks.confirm(_preview_of(roster, screened, plan, endpoint, settings)):
+                preview = look_ahead(
+                    roster,
+                    screened,
+                    plan.known.column("external_id").combine_chunks(),
+                    len(plan.to_send),
+                    ledger,
+                    files.owner,
+                    settings,
+                    context,
+                    api=endpoint.api_url,
+                    project_id=endpoint.project_id,
+                )
+                if not hooks.confirm(preview):
                     raise SettingsError("Canceled. Nothing was sent.")
 
                 audit.begin(summary, context, to_send=len(plan.to_send))
@@ -158,6 +170,7 @@ def run(source: Source, settings: RunSettings, context: RunContext, hooks: RunHo
             moved=len(delivery.moved),
             corrections=roster.corrections,
             confirmed=people.confirmed,
+            preview=preview,
         )
         hooks.on_finished(report)
         # From here on the run is finished, and nothing comes after: killed before, the same command does all of it again.
@@ -232,24 +245,6 @@ def _log_what_is_ahead(screened: Screened, plan: RequestPlan, settings: RunSetti
         logger().warning(
             f"Links are asked for again for all ({door().name_of('refresh')}): links sent before may stop working."
         )
-
-
-def _preview_of(
-    roster: Roster, screened: Screened, plan: RequestPlan, endpoint: Endpoint, settings: RunSettings
-) -> Preview:
-    return Preview(
-        roster=roster.table.name,
-        id_column=roster.id_column.name,
-        project_id=endpoint.project_id,
-        host=endpoint.api_url,
-        rows=len(roster.table),
-        to_send=len(plan.to_send),
-        known=plan.known.num_rows,
-        to_do=ToDo.of(screened.counts()),
-        duplicates=int(screened.duplicates.sum()),
-        refresh=settings.refresh,
-        cluster=settings.cluster,
-    )
 
 
 def _forget_old_links(ledger: Ledger, settings: RunSettings, context: RunContext, summary: Summary) -> None:
