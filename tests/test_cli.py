@@ -315,8 +315,8 @@ def test_a_program_can_check_bytes_without_an_account(tmp_path: Path) -> None:
     ("options", "kind", "said"),
     [
         ({"id_colum": "MRN"}, SettingsError, "Did you mean id_column?"),
-        ({"format": "pdf"}, SettingsError, "--format takes one of xlsx, csv"),
-        ({"sheet": "Two", "id_column": "Nothing"}, SettingsError, "--id-column"),
+        ({"format": "pdf"}, SettingsError, "format takes one of xlsx, csv"),
+        ({"sheet": "Two", "id_column": "Nothing"}, SettingsError, "no column is called what id_column says"),
     ],
 )
 def test_a_program_gets_an_exception_with_the_sentence_and_the_exit_code(

@@ -68,6 +68,9 @@ class PatientFile:
     hands_out: bool = False
     """Whether its patients count as handed out."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", as_noted(self.name))
+
 
 @dataclass(frozen=True, slots=True)
 class NotedFile:
@@ -130,6 +133,14 @@ class FilePlace:
     run: int | None
     owner: str
     folder: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", as_noted(self.folder))
+
+
+def as_noted(name: str) -> str:
+    """A name as the ledger has it: one that is no UTF-8, as POSIX allows, with backslashes in place of what is none."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def note_file(connection: sqlite3.Connection, at: FilePlace, file: PatientFile) -> int:
@@ -232,7 +243,7 @@ def note_renamed(connection: sqlite3.Connection, at: FilePlace, files: Mapping[t
     """Within a transaction: these files (name and SHA-256 -> new name) have another name now."""
     for (name, digest), new_name in files.items():
         for number in _standing(connection, at, name, digest):
-            connection.execute("UPDATE patient_file SET name = ? WHERE number = ?", (new_name, number))
+            connection.execute("UPDATE patient_file SET name = ? WHERE number = ?", (as_noted(new_name), number))
             _check_anew(connection, number)
 
 
@@ -247,7 +258,8 @@ def _standing(connection: sqlite3.Connection, at: FilePlace, name: str, digest: 
         "SELECT number FROM patient_file WHERE project = ? AND sha256 = ? AND owner = ? AND folder = ? AND name = ?"
         " AND replaced_at IS NULL AND (run IS NOT ? OR placed_at IS NOT NULL)"
     )
-    return [number for (number,) in connection.execute(query, (at.project, digest, at.owner, at.folder, name, at.run))]
+    values = (at.project, digest, at.owner, at.folder, as_noted(name), at.run)
+    return [number for (number,) in connection.execute(query, values)]
 
 
 _CHECKED = "project, run, owner, purpose, folder, name, sha256, split_by, value, hands_out, placed_at"

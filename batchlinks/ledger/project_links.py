@@ -41,6 +41,7 @@ from batchlinks.ledger.patient_files import (
     PatientRow,
     Placement,
     announce_file,
+    as_noted,
     drop_announced,
     forget_patients,
     note_file,
@@ -416,9 +417,10 @@ class Ledger:
         """External IDs in these files of an owner (name -> SHA-256); None where one of them was not noted."""
         with self._reading_files():
             condition = "project = ? AND owner = ? AND folder = ? AND replaced_at IS NULL"
-            standing = noted_files(self._read, condition, (self._project, owner, folder))
+            standing = noted_files(self._read, condition, (self._project, owner, as_noted(folder)))
             noted = {(file.name, file.sha256): file.number for file in standing}
-            numbers = [noted[each] for each in files.items() if each in noted]
+            given = [(as_noted(name), digest) for name, digest in files.items()]
+            numbers = [noted[each] for each in given if each in noted]
             if len(numbers) < len(files):
                 return None
             return _in_one(patients_in(self._read, numbers))
