@@ -10,7 +10,7 @@ links = frames.frame("links")
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Union, Unpack
 
 from batchlinks.config.run_options import RunOptions, StatusOptions
@@ -65,6 +65,7 @@ __all__ = [
     "check",
     "run",
     "status",
+    "withdraw",
 ]
 
 
@@ -137,6 +138,20 @@ def status(
     from batchlinks import python_door
 
     return python_door.status(roster, name, settings, options, on_progress=on_progress, on_warning=on_warning)
+
+
+def withdraw(
+    ids: Iterable[str], *, reason: str = "asked us not to", do_not_contact: str | os.PathLike[str] | None = None
+) -> int:
+    """Put patients onto the list of people not to contact, as `batchlinks ledger withdraw` does.
+
+    They are never asked for or handed out again, in any project; a link that was already sent goes on working. `ids` are
+    patient IDs as text, `do_not_contact` the list's file where it is not the one in the data folder. Returns how many were
+    not on it before. Raises BatchlinksError where an ID cannot be one, so that nobody is added, or the file cannot be used.
+    """
+    from batchlinks import python_door
+
+    return python_door.withdraw(ids, reason, do_not_contact)
 
 
 _LATER = {

@@ -12,7 +12,7 @@ import numbers
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import fields, replace
 from datetime import date
@@ -20,11 +20,16 @@ from pathlib import Path
 from typing import TypeGuard, TypeVar, cast
 
 from batchlinks import logs
+from batchlinks.config.paths import data_folder, find_ledger
 from batchlinks.config.run_options import RunOptions, StatusOptions
 from batchlinks.config.settings import RunSettings, StatusSettings
 from batchlinks.errors import BatchlinksError, SettingsError
+from batchlinks.ledger import DoNotContact
 from batchlinks.logs import RunWarning
 from batchlinks.next_steps import PYTHON, Setting
+from batchlinks.patients.identifier import read_id
+from batchlinks.pipeline import audit
+from batchlinks.pipeline.audit import user_name
 from batchlinks.pipeline.check import check as check_roster
 from batchlinks.pipeline.context import RunContext, RunHooks
 from batchlinks.pipeline.intake import Source, open_source
@@ -37,6 +42,7 @@ from batchlinks.progress import RunProgress, Told
 from batchlinks.roster.data_frame import is_frame
 from batchlinks.roster.source import RosterBytes, RosterFrame
 from batchlinks.signals import Interruption
+from batchlinks.table import CellKind
 
 T = TypeVar("T")
 R = TypeVar("R", Report, StatusReport)
@@ -120,6 +126,36 @@ def status(
         return report
 
     return _in_a_thread_of_its_own(work)
+
+
+def withdraw(ids: Iterable[str], reason: str, do_not_contact: str | os.PathLike[str] | None) -> int:
+    """See `batchlinks.withdraw`."""
+    try:
+        wanted = _read_patients(ids)
+        path = None if do_not_contact is None else Path(os.fsdecode(do_not_contact))
+        added = DoNotContact.open(path, os.environ).add(wanted, by=user_name(), reason=reason)
+        ledger = find_ledger(None, os.environ)
+        hashes = audit.patient_hashes(wanted, ledger)
+        facts = {"ledger": str(ledger), "scope": "every project", "count": added, "reason": reason}
+        audit.note(data_folder(os.environ), "withdraw", command="python", **facts, patient_hashes=hashes)
+    except BatchlinksError as error:
+        error.in_python = True
+        raise
+    return added
+
+
+def _read_patients(ids: Iterable[str]) -> list[str]:
+    """The IDs, cleaned as in screening. Raises SettingsError where one of them can be none."""
+    given = [] if isinstance(ids, str | bytes) else list(ids)
+    if not given or not all(isinstance(each, str) for each in given):
+        raise SettingsError(Setting("ids"), " takes patient IDs, each as text. Nobody was withdrawn.")
+    found = []
+    for number, text in enumerate(given, 1):
+        external_id, _ = read_id(text, CellKind.TEXT)
+        if not external_id:
+            raise SettingsError(Setting("ids"), f": number {number} cannot be a patient ID. Nobody was withdrawn.")
+        found.append(external_id)
+    return found
 
 
 # --- what is given --------------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
 import batchlinks
 from batchlinks import RunOptions, RunSettings
+from batchlinks.simulator import RunningSimulator
 
 
 def test_the_keyword_arguments_are_the_options_of_a_run() -> None:
@@ -70,3 +71,24 @@ def test_everything_that_is_exported_is_there_and_documented() -> None:
     for name in batchlinks.__all__:
         exported = getattr(batchlinks, name)
         assert name == "__version__" or exported.__doc__, name
+
+
+def test_patients_can_be_withdrawn(healthex: RunningSimulator, private_home: Path) -> None:
+    assert batchlinks.withdraw(["1002", " 01003 "], reason="deceased") == 2
+    assert batchlinks.withdraw(["1002"]) == 0
+
+    report = batchlinks.run(b"MRN\n1001\n1002\n1003\n", name="a.csv", output_dir=private_home / "out")
+
+    assert report.summary.errors == {"withdrawn": 2}
+    assert list(healthex.links) == ["1001"]
+    last = (private_home / "data" / "audit.jsonl").read_text().splitlines()[0]
+    assert '"command": "python"' in last
+    assert "1002" not in last
+
+
+@pytest.mark.parametrize("ids", [[], "1001", [1001], ["1001", "…"], ["Jane Doe"]])
+def test_nobody_is_withdrawn_where_an_id_can_be_none(private_home: Path, ids: Any) -> None:
+    with pytest.raises(batchlinks.SettingsError, match=r"^ids.* Nobody was withdrawn\.$"):
+        batchlinks.withdraw(ids)
+
+    assert not (private_home / "data" / "do-not-contact.csv").exists()
