@@ -48,7 +48,7 @@ def test_a_number_that_is_no_day_is_no_id_and_is_shown_as_a_person_sees_it(
 ) -> None:
     roster = workbook_of(tmp_path / "patients.xlsx", system, code)
 
-    assert command("run", roster, "--project-id", PROJECT).code == 3
+    assert command("run", roster, "--project-id", PROJECT, "--iso-dates").code == 3
 
     numbers = NUMBERS[system]
     assert [row["Last Seen"] for row in results.links(tmp_path / "patients.links.xlsx")] == list(numbers.values())

@@ -323,12 +323,12 @@ def test_openapi_names_every_option_but_those_that_are_for_it_to_say(page: Page)
 
     fields = document["components"]["schemas"]["RunFields"]["properties"]
     of_the_server = {
-        "exclude", "corrections", "do_not_contact", "output_dir", "ledger", "no_ledger", "ledger_keep_days",
+        "exclude", "corrections", "do_not_contact", "letters", "message", "output_dir", "ledger", "no_ledger", "ledger_keep_days",
         "share_with_group", "cluster", "workers",
     }  # fmt: skip
     assert set(fields) == {entry.name for entry in dataclasses.fields(RunSettings)} - of_the_server
     form = document["paths"]["/api/runs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"roster", "password", *fields}
+    assert set(form["properties"]) == {"roster", "password", "letters", "letters_es", *fields}
 
 
 def test_letters_are_written_from_an_uploaded_template_for_a_finished_list(

@@ -284,7 +284,7 @@ def test_behind_a_proxy_everyone_sees_their_own_runs_and_no_others(tmp_path: Pat
         log = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
 
     users = {(line.get("event") or line["command"]): line["user"] for line in log}
-    assert users == dict.fromkeys(("check", "uploaded", "deleted"), "ann@hospital.example")
+    assert users == dict.fromkeys(("begun", "ended", "uploaded", "deleted"), "ann@hospital.example")
 
 
 def test_a_header_from_an_address_that_is_not_trusted_names_nobody(tmp_path: Path) -> None:

@@ -87,8 +87,15 @@ def choose_output_columns(
     replaced = _columns_of_last_time(table, column, settings, link_hosts)
     left = [header for position, header in enumerate(table.headers) if position not in replaced]
     taken = key(settings.link_column) in map(key, left)
+    kept = tuple(position for position in kept_for_staff(table, column, settings) if position not in replaced)
+    if settings.qr and len(column.parts) == 1 and not _identity_in(table, column, kept):
+        raise SettingsError(
+            "A QR code needs a name or the patient ID beside it, or nobody can tell whose it is, and ",
+            Setting("columns"),
+            " keeps neither. Add one of them.",
+        )
     return OutputColumns(
-        kept=tuple(position for position in kept_for_staff(table, column, settings) if position not in replaced),
+        kept=kept,
         link_column=OTHER_LINK_COLUMN if taken else settings.link_column,
         link_column_taken=taken,
         link_dates=settings.link_dates,
