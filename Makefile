@@ -22,7 +22,7 @@ test: $(DEV)
 	$(BIN)/pytest -n auto
 
 # The rules alone, in seconds, while you work: nothing here starts a server or another process.
-FAST := structure links whose_link screening identifier number_format header id_column people delimited pace settings
+FAST := structure screening mixed_lists number_format header delimited settings responses prose
 test-fast: $(DEV)
 	$(BIN)/pytest -n auto $(wildcard $(FAST:%=tests/test_%.py))
 

@@ -135,9 +135,16 @@ def withdraw(ids: Iterable[str], reason: str, do_not_contact: str | os.PathLike[
         path = None if do_not_contact is None else Path(os.fsdecode(do_not_contact))
         added = DoNotContact.open(path, os.environ).add(wanted, by=user_name(), reason=reason)
         ledger = find_ledger(None, os.environ)
-        hashes = audit.patient_hashes(wanted, ledger)
-        facts = {"ledger": str(ledger), "scope": "every project", "count": added, "reason": reason}
-        audit.note(data_folder(os.environ), "withdraw", command="python", **facts, patient_hashes=hashes)
+        audit.note(
+            data_folder(os.environ),
+            "withdraw",
+            command="python",
+            ledger=str(ledger),
+            scope="every project",
+            count=added,
+            reason=reason,
+            patient_hashes=audit.patient_hashes(wanted, ledger),
+        )
     except BatchlinksError as error:
         error.in_python = True
         raise
