@@ -353,3 +353,27 @@ def opened_unwatched(browser: Browser, url: str) -> Iterator[Page]:
     page.goto(f"{url}/?token={TOKEN}")
     yield page
     context.close()
+
+
+def test_one_patient_is_looked_up_and_left_alone_with_the_keyboard(browser: Browser, server: Server) -> None:
+    server.finished(b"MRN\n710001\n710002\n", "one.csv")
+    with opened(browser, server.url, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.get_by_label("Patient ID", exact=True).fill("710001")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Patient 710001")).to_be_focused()
+        assert_accessible(page)
+        assert_fits(page)
+        expect(page.get_by_text("one.links.xlsx, row 2 of its list")).to_be_visible()
+        assert "uploads" not in page.locator("#patient-found").inner_text()
+        link = page.get_by_role("textbox", name="Link for")
+        page.get_by_role("button", name="Copy the link").press("Enter")
+        expect(page.get_by_role("button", name="Copied the link")).to_be_focused()
+        assert page.evaluate("navigator.clipboard.readText()") == link.input_value()
+        assert page.url == f"{server.url}/"
+
+        page.get_by_label("Don't contact this patient").select_option("deceased")
+        page.get_by_role("button", name="Do not contact").press("Enter")
+        expect(page.get_by_text("A link already sent still works", exact=False).first).to_be_visible()
+        expect(page.get_by_text("deceased, by")).to_be_visible()
+        expect(link).to_have_count(0)
+        assert_accessible(page)

@@ -32,6 +32,7 @@ from batchlinks.ledger.response_records import (
 )
 from batchlinks.ledger.run_undoing import (
     expose_link,
+    exposed_ids,
     restore_patients,
     restore_patients_of_run,
     run_withdrawals,
@@ -295,6 +296,11 @@ class Records:
         """This link went to somebody else: it is not handed out again. Returns whether that is new."""
         with explained(self._path, BatchlinksError), self._connection:
             return expose_link(self._connection, known.project.number, known.external_id, known.link)
+
+    def is_exposed(self, known: Known) -> bool:
+        """Whether this link went to somebody else (`expose`). Raises SettingsError for damage."""
+        with explained(self._path), self._undamaged():
+            return known.external_id in exposed_ids(self._connection, known.project.number)
 
     def accept_unnamed(self, project: Project, *, accepted: bool) -> bool:
         """Links of this project that name nobody are used all the same, or not any more. Returns whether that is new."""

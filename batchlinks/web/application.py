@@ -24,12 +24,13 @@ from batchlinks.errors import SettingsError
 from batchlinks.logs import logger
 from batchlinks.storage.private_files import make_folder
 from batchlinks.version import __version__
-from batchlinks.web import endpoints, pages
+from batchlinks.web import endpoints, pages, patient_calls
 from batchlinks.web.access import AccessPolicy, Guard, own_names
 from batchlinks.web.connection_limits import Connections, most_connections
+from batchlinks.web.known_patients import KnownPatients
 from batchlinks.web.refusals import explain, refusal
 from batchlinks.web.runs import Runs, UploadRules
-from batchlinks.web.serve_options import networks, origin_of, tls
+from batchlinks.web.serve_options import networks, origin_of, shows_patients, tls
 
 TOKEN_VARIABLE = "BATCHLINKS_WEB_TOKEN"  # noqa: S105 the name of it
 
@@ -40,8 +41,11 @@ _LARGEST_JSON = 1_000_000
 _LAST_ANSWERS_S = 3
 
 
-def application(runs: Runs, closing: Callable[[], bool]) -> FastAPI:
-    """The page and its API, not yet behind their guard. `closing`: whether streams are to end."""
+def application(runs: Runs, patients: KnownPatients | None, closing: Callable[[], bool]) -> FastAPI:
+    """The page and its API, not yet behind their guard. `closing`: whether streams are to end.
+
+    `patients`: None where nobody may look them up.
+    """
     app = FastAPI(
         title="batchlinks",
         version=__version__,
@@ -51,9 +55,10 @@ def application(runs: Runs, closing: Callable[[], bool]) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # nobody is told
     )
-    app.state.runs, app.state.closing = runs, closing
+    app.state.runs, app.state.patients, app.state.closing = runs, patients, closing
     app.include_router(endpoints.router)
     app.include_router(endpoints.templates_router)
+    app.include_router(patient_calls.router)
     app.include_router(pages.router, include_in_schema=False)
     app.mount("/static", pages.static)
     explain(app)
@@ -88,12 +93,13 @@ def serve_until_interrupted(
     runs = Runs(
         UploadRules(base, config, serving.keep_days, serving.runs_at_once, max_bytes, folder, serving.allow_new_ledger)
     )
+    patients = KnownPatients(base, config, folder, environment) if shows_patients(serving) else None
     listener = _listener(serving.host, serving.port)
     policy = _access_policy(serving, environment)
     address = _address(serving, listener)
 
     server = _Server(_uvicorn_config(serving), lambda: say(_greeting(address, policy)))
-    server.config.app = guarded(application(runs, lambda: server.should_exit), policy, max_bytes)
+    server.config.app = guarded(application(runs, patients, lambda: server.should_exit), policy, max_bytes)
 
     async def serve() -> None:
         async with runs.open():

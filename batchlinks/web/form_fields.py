@@ -81,9 +81,7 @@ def error_of(complaints: Sequence[Any]) -> SettingsError:
     if name not in SETTABLE:
         name = next((part for part in complaints[0]["loc"] if part in SETTABLE), "")
     if not name:
-        return SettingsError(
-            "What was sent cannot be understood: a JSON object with fields named like the options of `batchlinks run`."
-        )
+        return SettingsError("What was sent cannot be understood: /docs on this server has the fields of each call.")
     if kind == "string_too_long":
         return SettingsError(Setting(name), " is too long.")
     return SettingsError(

@@ -12,12 +12,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from batchlinks.errors import ExitCode
+from batchlinks.ledger.do_not_contact import OptOutReason
 from batchlinks.row_codes import Action, ErrorCode, ToDo, action_of
 from batchlinks.version import __version__
 from batchlinks.web.access import NOTICE_STYLE
 from batchlinks.web.check_result import CheckResult
 from batchlinks.web.endpoints import TheRuns, TheUpload, TheUser
 from batchlinks.web.form_fields import SETTABLE
+from batchlinks.web.patient_calls import find_patients
 from batchlinks.web.runs import Run, Runs, check_of
 from batchlinks.web.to_do import task_of
 from batchlinks.web.uploads import Upload
@@ -81,10 +83,17 @@ class Share:
 
 
 @router.get("/")
-def home(runs: TheRuns, user: TheUser) -> Response:
+def home(request: Request, runs: TheRuns, user: TheUser) -> Response:
     """Where a list is dropped, and the runs so far."""
     known = [runs.known(upload) for upload in runs.all_of(user)]
-    return _page("home.html", user=user, runs=known, keep_days=runs.rules.keep_days, project=_project_set_up(runs))
+    return _page(
+        "home.html",
+        user=user,
+        runs=known,
+        keep_days=runs.rules.keep_days,
+        project=_project_set_up(runs),
+        reasons=list(OptOutReason) if find_patients(request) else None,
+    )
 
 
 @router.get("/runs/{run_id}")

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from batchlinks.errors import BatchlinksError, SettingsError, defect
 from batchlinks.logs import logger
 from batchlinks.web.form_fields import error_of
+from batchlinks.web.known_patients import NobodyKnown, NotHere
 from batchlinks.web.runs import NotNow, NotThere, TooLarge, Unusable
 from batchlinks.web.wording import PAGE, asks
 
@@ -40,6 +41,8 @@ def explain(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
     on(NotThere, lambda request, error: refusal(request, HTTPStatus.NOT_FOUND, str(error)))
+    on(NobodyKnown, lambda request, error: refusal(request, HTTPStatus.NOT_FOUND, str(error), alike=error.alike))
+    on(NotHere, lambda request, error: refusal(request, HTTPStatus.FORBIDDEN, str(error)))
     on(NotNow, lambda request, error: refusal(request, HTTPStatus.CONFLICT, str(error)))
     on(Unusable, _unusable)
     on(SettingsError, _bad_setting)

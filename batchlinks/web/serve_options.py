@@ -57,6 +57,12 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
+def shows_patients(serving: ServeSettings) -> bool:
+    """Whether patients may be looked up: where it is known who asks, or nobody but people at this computer can."""
+    is_own_page = is_this_machine(serving.host) and not serving.behind_proxy and serving.public_url is None
+    return serving.user_header is not None or is_own_page
+
+
 def networks(addresses: Sequence[str]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     """Addresses (`10.0.0.5`) and networks (`10.0.0.0/24`). Raises SettingsError."""
     try:

@@ -35,7 +35,7 @@ async function call(method, path, fields) {
     throw new Error("You've been signed out. Open the link from IT again.");
   }
   const told = await answer.json().catch(() => ({}));
-  throw new Error(told.detail || `The server answered ${answer.status}.`);
+  throw Object.assign(new Error(told.detail || `The server answered ${answer.status}.`), { told });
 }
 
 // --- is the server there, am I still signed in, is the list still there? Said within five seconds. --------------------
@@ -493,3 +493,5 @@ addEventListener("pageshow", (event) => { if (event.persisted) location.reload()
 prepareHome();
 prepare();
 setTimeout(lookAfterServer, LOOK_EVERY_MS);
+
+export { call, find, localTimes, say };  // for patient.js
