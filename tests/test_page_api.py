@@ -78,6 +78,27 @@ def test_a_list_goes_from_upload_to_workbook_with_the_same_results_as_by_command
     assert_audited(page.data / "audit.jsonl", found["id"])
 
 
+def test_what_would_happen_now_stands_before_the_start(page: Page, healthex: RunningSimulator) -> None:
+    first = page.upload(csv_of(4, first=410_001), "outlook.csv").json()
+    expected = {"project": "Spring", "place": healthex.url, "withdrawn": 0, "held_back": 0, "answered": {}}
+    said = {"new": 4, "known": 0, "missing": 0, "done_before": None, "in_words": "4 new, 0 with a link already"}
+    assert first["preview"] == expected | said
+    page.start(first["id"])
+    assert page.wait(first["id"])["preview"] is None
+
+    again = page.upload(csv_of(4, first=410_001), "outlook.csv").json()
+    fewer = page.upload(csv_of(3, first=410_003), "outlook.csv").json()["preview"]
+    other = page.upload(csv_of(3, first=410_003), "other.csv").json()["preview"]
+
+    assert (again["preview"]["new"], again["preview"]["known"], again["preview"]["missing"]) == (0, 4, 0)
+    assert again["preview"]["done_before"].startswith("20")
+    assert (fewer["new"], fewer["known"], fewer["missing"], fewer["done_before"]) == (1, 2, 2, None)
+    assert other["missing"] == 0
+    shown = " ".join(page.client.get(f"/runs/{again['id']}").text.split())
+    words = f"Now, for project <strong>Spring</strong> ({healthex.url}): 0 new, 4 with a link already."
+    assert f"{words} This very list was done before, on <time" in shown
+
+
 def assert_audited(log: Path, run_id: str) -> None:
     """Who did what is told by the run's ID, and nothing of patients."""
     text = log.read_text(encoding="utf-8")

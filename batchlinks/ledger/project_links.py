@@ -439,11 +439,17 @@ class Ledger:
             rows = self._read.execute(query, (self._project, *owners)).fetchall()
             return pa.array([external_id for (external_id,) in rows], pa.string())
 
-    def patients_of_list(self, owner: str) -> pa.Array:
-        """External IDs, each once, in the links workbooks of this owner that still stand where they were put."""
+    def patients_of_list(self, owner: str, folder: str | None = None) -> pa.Array:
+        """External IDs, each once, in the links workbooks of this owner that still stand where they were put.
+
+        `folder`: only in those that were put there.
+        """
         condition = "project = ? AND owner = ? AND purpose = ? AND placed_at IS NOT NULL AND replaced_at IS NULL"
+        values: list[str | int] = [self._project, owner, FilePurpose.LINKS.value]
+        if folder is not None:
+            condition, values = f"{condition} AND folder = ?", [*values, folder]
         with self._reading_files():
-            files = noted_files(self._read, condition, (self._project, owner, FilePurpose.LINKS.value))
+            files = noted_files(self._read, condition, values)
             found = {one for ids in patients_in(self._read, [file.number for file in files]) for one in ids}
         return pa.array(sorted(found), pa.string())
 

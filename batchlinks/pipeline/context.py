@@ -27,6 +27,10 @@ class RunContext:
     owner: str | None = None
     """Whose results these are, where the roster's own place does not tell: see `results.publish.existing_set.Owner`."""
 
+    former_results: str | None = None
+    """Folder with the results of the last run of this list, "" where there is none; None where the roster's own place tells
+    which list it is."""
+
     corrections: Sequence[CellCorrection] = field(default=(), repr=False)
     """Cells of the list that were typed since, where its door takes them itself."""
 

@@ -54,7 +54,7 @@ def look_ahead(
         withdrawn=counts.get(ErrorCode.WITHDRAWN.value, 0),
         held_back=sum(counts.get(code.value, 0) for code in _IN_DOUBT),
         answered={} if ledger is None else _answered(ledger, known),
-        missing=0 if ledger is None else _missing(ledger, owner, screened),
+        missing=0 if ledger is None else _missing(ledger, owner, screened, context.former_results),
         done_before=_done_before(roster.table.sha256, api, project_id, context),
     )
 
@@ -65,8 +65,8 @@ def _answered(ledger: Ledger, known: pa.Array) -> dict[str, int]:
     return dict(Counter(record.response for kinds in asked.values() for record in kinds.values()))
 
 
-def _missing(ledger: Ledger, owner: str, screened: Screened) -> int:
-    former = ledger.patients_of_list(owner)
+def _missing(ledger: Ledger, owner: str, screened: Screened, former_results: str | None) -> int:
+    former = ledger.patients_of_list(owner, former_results)
     return int(pc.sum(pc.invert(pc.is_in(former, value_set=screened.ids))).as_py() or 0)
 
 

@@ -69,9 +69,13 @@ class Preview:
             yield f"{self.missing:,} of the last run of this list missing"
 
     @property
+    def counts_in_words(self) -> str:
+        """Who is new, who has a link, and what else is worth saying of the list, as a part of a sentence."""
+        return ", ".join([f"{self.to_send:,} new", f"{self.known:,} with a link already", *self.findings()])
+
+    @property
     def in_words(self) -> str:
         """For a log: one line."""
         project = self.project or self.project_id
-        said = ", ".join([f"{self.to_send:,} new", f"{self.known:,} with a link already", *self.findings()])
         before = f" This very list was done on {self.done_before:%Y-%m-%d %H:%M}." if self.done_before else ""
-        return f"{counted(self.rows, 'row')} for project {project} ({self.place}): {said}.{before}"
+        return f"{counted(self.rows, 'row')} for project {project} ({self.place}): {self.counts_in_words}.{before}"

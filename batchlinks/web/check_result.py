@@ -65,6 +65,37 @@ class SamplePreview:
 
 
 @dataclass(frozen=True, slots=True)
+class RunForecast:
+    """What would have happened if the list had been run when it was checked: `pipeline.preview.Preview` as JSON takes it."""
+
+    project: str
+    """By its name, else its ID."""
+
+    place: str
+    """`production`, or the address of another deployment of HealthEx."""
+
+    new: int
+    """Patients without a link."""
+
+    known: int
+    """Patients who have a link already."""
+
+    withdrawn: int = 0
+    held_back: int = 0
+    answered: Mapping[str, int] = field(default_factory=dict)
+    """Response -> patients with a link."""
+
+    missing: int = 0
+    """Patients in the last run of this list who are not in it any more."""
+
+    done_before: str | None = None
+    """When this very list was last done for this project, in UTC."""
+
+    in_words: str = ""
+    """These counts as a part of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class CautionQuestion:
     """A column such as `Deceased`, about which somebody has to decide."""
 
@@ -137,6 +168,9 @@ class CheckResult:
 
     problems: tuple[Problem, ...] = ()
     preview: SamplePreview = field(default_factory=SamplePreview)
+    forecast: RunForecast | None = None
+    """None while no project is set, and in what version 0.2.0 wrote."""
+
     for_staff: tuple[int, ...] = ()
     """Positions of the columns that the links workbook will have."""
 
@@ -175,6 +209,8 @@ class CheckResult:
         values["lengths"] = tuple((digits, rows) for digits, rows in values.get("lengths", ()))
         values["problems"] = tuple(problem_of_json(each) for each in values.get("problems", ()))
         values["preview"] = SamplePreview(**_known(SamplePreview, values.get("preview", {})))
+        if values.get("forecast") is not None:
+            values["forecast"] = RunForecast(**_known(RunForecast, values["forecast"]))
         return cls(**values)
 
 

@@ -165,7 +165,7 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> CheckResult | CheckRe
         placed = _placed(settings, uploads, upload)
         if task.report is not None:
             placed = replace(placed, corrections=Path(task.report))
-        report = check_roster(_roster(uploads, upload), placed, _context(upload, task), hooks)
+        report = check_roster(_roster(uploads, upload), placed, _context(uploads, upload, task), hooks)
         file = _within(uploads, upload, report.published.paths["errors"])
         return _findings(tables[0], verdicts[0], report, settings, file)
     except IdColumnUndecided as undecided:
@@ -180,7 +180,7 @@ def check(uploads: Uploads, upload: Upload, task: Task) -> CheckResult | CheckRe
         return CheckRefusal(defect(error))
 
 
-def _context(upload: Upload, task: Task) -> "RunContext":
+def _context(uploads: Uploads, upload: Upload, task: Task) -> "RunContext":
     from batchlinks.corrections.cell_correction import CellCorrection
     from batchlinks.pipeline.context import RunContext
 
@@ -191,9 +191,18 @@ def _context(upload: Upload, task: Task) -> "RunContext":
         config=Config(projects=task.projects),
         environment=environment,
         user=upload.owner,
+        former_results=_former_results(uploads, upload),
         corrections=tuple(CellCorrection.from_json(each) for each in upload.corrections),
         confirmed={int(row): digest for row, digest in upload.confirmed.items()},
     )
+
+
+def _former_results(uploads: Uploads, upload: Upload) -> str:
+    """Where the latest results lie of a list of this name that this user uploaded; "" where there are none."""
+    same = (each for each in uploads.all() if (each.owner, each.name) == (upload.owner, upload.name))
+    done = [each for each in same if "links" in (uploads.last_outcome(each) or {}).get("files", {})]
+    latest = max(done, key=uploads.last_change, default=None)
+    return "" if latest is None else str(uploads.results(latest).resolve())
 
 
 def _refusal(error: BatchlinksError) -> CheckRefusal:
@@ -266,6 +275,7 @@ def _findings(table: "Table", screened: "Screened", report: "Report", settings: 
         lengths_in_doubt=_lengths_in_doubt(summary.warnings, settings),
         problems=tuple(findings.problems_of(report.refused, table, column)),
         preview=findings.preview_of(table, column, screened),
+        forecast=findings.forecast_of(report.preview) if report.preview else None,
         corrections=tuple(each.as_json() for each in report.corrections),
         confirmed={str(row): digest for row, digest in report.confirmed.items()},
         **_source_facts(table),
@@ -319,7 +329,7 @@ def _run(
             on_screened=verdicts.append,
         )
         placed = _placed(settings, uploads, upload)
-        report = run_roster(_roster(uploads, upload), placed, _context(upload, task), hooks)
+        report = run_roster(_roster(uploads, upload), placed, _context(uploads, upload, task), hooks)
         column = choose_id_column(tables[0], settings.id_column, any_column=settings.any_column)
         files = _to_download(uploads, upload, report.published.paths["summary"], report.summary.outputs)
     except BatchlinksError as error:

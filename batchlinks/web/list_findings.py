@@ -4,17 +4,19 @@ Both are as small for a million rows as for ten.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from itertools import groupby
 
 from batchlinks.columns.id_column import IdColumn, display_names
 from batchlinks.columns.sensitive import social_security_columns
 from batchlinks.next_steps import Advice
 from batchlinks.patients.people import identity_columns
+from batchlinks.pipeline.preview import Preview
 from batchlinks.results.sheets import RefusedRow
 from batchlinks.row_codes import Action, ErrorCode, WarningCode
 from batchlinks.screening.result import Lengths, Screened, in_words
 from batchlinks.table import Table
-from batchlinks.web.check_result import Problem, RowValues, SamplePreview
+from batchlinks.web.check_result import Problem, RowValues, RunForecast, SamplePreview
 from batchlinks.web.to_do import task_of
 from batchlinks.web.wording import PAGE
 
@@ -106,6 +108,23 @@ def preview_of(table: Table, column: IdColumn | None, screened: Screened | None 
             text if use else "" for text, use in zip(screened.ids.slice(0, _ROWS_SHOWN).to_pylist(), used, strict=True)
         ]
     return SamplePreview(table.row_numbers[:_ROWS_SHOWN].tolist(), shown, rows, ids)
+
+
+def forecast_of(preview: Preview) -> RunForecast:
+    """What would happen now, as it is kept and shown."""
+    done_before = preview.done_before
+    return RunForecast(
+        project=preview.project or preview.project_id,
+        place=preview.place,
+        new=preview.to_send,
+        known=preview.known,
+        withdrawn=preview.withdrawn,
+        held_back=preview.held_back,
+        answered=dict(preview.answered),
+        missing=preview.missing,
+        done_before=done_before.astimezone(UTC).isoformat(timespec="seconds") if done_before else None,
+        in_words=preview.counts_in_words,
+    )
 
 
 def _shortened(text: str) -> str:

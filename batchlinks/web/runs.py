@@ -25,7 +25,7 @@ from batchlinks.logs import logger
 from batchlinks.outreach.languages import Language
 from batchlinks.pipeline import audit
 from batchlinks.storage.local import LocalFolder
-from batchlinks.web.check_result import CheckRefusal, CheckResult, read_check
+from batchlinks.web.check_result import CheckRefusal, CheckResult, RunForecast, read_check
 from batchlinks.web.choices import REMEMBERED, RememberedChoices
 from batchlinks.web.form_fields import effective, merged
 from batchlinks.web.job import Task
@@ -103,6 +103,12 @@ class Run(BaseModel):
     rows: int
     sendable: int | None = Field(description="Patients for whom a link can be asked; null while undecided.")
     duplicates: int | None
+    preview: RunForecast | None = Field(
+        description="Before the start, what would happen now: `new` and `known` patients (without and with a link), "
+        "`withdrawn` and `held_back` rows, `answered` (a count for each response), `missing` since the last run of this list, "
+        "the `project`, its `place` (`production`, or another HealthEx), `done_before` (when this very list was done); null "
+        "without a project."
+    )
     errors: dict[str, int] = Field(description="Rows without a link for each code.")
     warnings: list[str]
     warning_rows: list[str] = Field(description="For each warning the rows that it is about; empty for none.")
@@ -247,6 +253,7 @@ class Runs:
             rows=checked.rows,
             sendable=checked.sendable,
             duplicates=checked.duplicates,
+            preview=checked.forecast if upload.started_at is None else None,
             cautions=[asdict(caution) for caution in checked.cautions],
             **facts,
         )
