@@ -7,6 +7,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ MEMBERS = b"MRN,Member ID,Name\n" + b"".join(b"%d,M%d,Pat %d\n" % (100_001 + n, 
 
 @pytest.fixture(scope="module")
 def healthex() -> Iterator[RunningSimulator]:
-    with Simulator(SimulatorOptions()).running() as simulator:
+    with Simulator(SimulatorOptions(consented_ids=frozenset({"420001"}), consent_lag_s=0.0)).running() as simulator:
         yield simulator
 
 
@@ -97,6 +98,54 @@ def test_what_would_happen_now_stands_before_the_start(page: Page, healthex: Run
     shown = " ".join(page.client.get(f"/runs/{again['id']}").text.split())
     words = f"Now, for project <strong>Spring</strong> ({healthex.url}): 0 new, 4 with a link already."
     assert f"{words} This very list was done before, on <time" in shown
+
+
+def test_who_has_answered_is_asked_of_a_finished_list(page: Page, healthex: RunningSimulator, tmp_path: Path) -> None:
+    run_id = page.uploaded(csv_of(4, first=420_001), "answers.csv")
+
+    def ask(**wanted: object) -> int:
+        return page.client.post(f"/api/runs/{run_id}/status", json=wanted).status_code
+
+    def answered() -> dict[str, Any]:
+        found: dict[str, Any] = page.wait(run_id, lambda run: run["status"]["state"] != "running")["status"]
+        return found
+
+    assert page.run(run_id)["status"] is None
+    assert ask() == 409
+    page.start(run_id)
+    page.wait(run_id)
+    assert [page.client.get(f"/api/runs/{run_id}/{kind}").status_code for kind in ("status", "reminder")] == [404, 404]
+    assert (ask(after_days=-1), ask(days=3)) == (422, 422)
+    links = healthex.link_calls
+
+    assert (ask(), ask()) == (202, 409)
+    first = answered()
+    assert (first["state"], first["exit_code"], first["message"], first["reminded"]) == ("done", 0, None, None)
+    assert {response: count for response, count in first["responses"].items() if count} == {
+        "consented": 1,
+        "no consent found": 3,
+    }
+    today = date.today().isoformat()
+    assert (first["asked_from"], first["asked_until"], first["files"]) == (today, today, ["status"])
+    shown = results.sheet(page.download(run_id, "status", tmp_path), "Status")
+    assert [row["MRN"] for row in shown if row["response"] == "consented"] == ["420001"]
+    assert page.client.get(f"/api/runs/{run_id}/reminder").status_code == 404
+
+    assert ask(reminder=True, after_days=0) == 202
+    assert (answered()["reminded"], answered()["files"]) == (3, ["reminder", "status"])
+    reminded = results.links(page.download(run_id, "reminder", tmp_path))
+    assert {row["MRN"]: row["link"] for row in reminded} == {
+        one: healthex.links[one] for one in ("420002", "420003", "420004")
+    }
+    assert healthex.link_calls == links
+    html = page.client.get(f"/runs/{run_id}").text
+    assert f"On {today} HealthEx shows:" in html
+    assert f'aria-label="HealthEx shows on {today}: 1 consented, 3 no consent found"' in html
+    assert "“No consent found” may be a no, a letter that never came, or a form on paper" in html
+
+    assert ask() == 202
+    assert page.client.delete(f"/api/runs/{run_id}").status_code == 204
+    assert not (page.data / "uploads" / run_id).exists()
 
 
 def assert_audited(log: Path, run_id: str) -> None:

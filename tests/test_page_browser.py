@@ -131,6 +131,23 @@ def test_the_whole_way_from_a_list_to_the_links(
     assert server.client.get("/api/runs").json() == []
 
 
+def test_who_has_answered_is_shown_as_a_bar_and_a_reminder_is_written(browser: Browser, server: Server) -> None:
+    done = server.finished(csv_of(3, first=930_001), "answers.csv")
+    with opened(browser, server.url, viewport={"width": 360, "height": 740}) as page:
+        page.goto(f"{server.url}/runs/{done['id']}")
+        page.get_by_role("button", name="Ask HealthEx who has answered").click()
+        expect(page.get_by_role("img", name=re.compile("HealthEx shows on .*: 3 no consent found"))).to_be_visible()
+        page.get_by_label("Days since patients got the link or a reminder").fill("0")
+        page.get_by_role("button", name=re.compile("may be a no, a letter that never came, or a form on paper")).click()
+        expect(page.get_by_text("3 patients are to be reminded.")).to_be_visible()
+        assert_fits(page)
+        assert_accessible(page)
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download the reminder").click()
+        assert download.value.suggested_filename == "answers.reminder.xlsx"
+    assert server.client.delete(f"/api/runs/{done['id']}").status_code == 204
+
+
 def test_a_list_that_cannot_be_used_is_explained_and_another_can_be_chosen(
     browser: Browser, server: Server, tmp_path: Path
 ) -> None:

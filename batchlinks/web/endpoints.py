@@ -75,6 +75,19 @@ class SamePeople(BaseModel):
     )
 
 
+class StatusFields(BaseModel):
+    """What is wanted besides who has answered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reminder: bool = Field(
+        default=False, description="Also write a workbook of the patients to remind, with the same links."
+    )
+    after_days: int = Field(
+        default=14, ge=0, le=3_650, description="Remind who was handed out, or reminded, so many days ago or more."
+    )
+
+
 class Password(BaseModel):
     """What opens a protected list."""
 
@@ -331,6 +344,15 @@ async def stop(upload: TheUpload, runs: TheRuns, user: TheUser) -> Run:
     return runs.known(runs.find(upload.id, user))
 
 
+@router.post(
+    "/{run_id}/status", status_code=202, responses=_answers(404, 409, 422), summary="Ask HealthEx who has answered"
+)
+async def ask(upload: TheUpload, runs: TheRuns, user: TheUser, wanted: StatusFields | None = None) -> Run:
+    """Of a run that is done: HealthEx is asked about every patient who has a link, and for no link. One at a time for a run."""
+    chosen = wanted or StatusFields()
+    return runs.known(await runs.ask(upload, user, reminder=chosen.reminder, after_days=chosen.after_days))
+
+
 @router.delete("/{run_id}", status_code=204, responses=_answers(404), summary="Delete upload and results")
 async def delete(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
     """Links already made stay in the ledger of the server."""
@@ -379,6 +401,8 @@ _download(
     "letters", "The letters, where a template was given; a zip archive where there are several files", ".docx", ".zip"
 )
 _download("summary", "The counts as JSON", ".json")
+_download("status", "Who has answered, once HealthEx was asked", ".xlsx", ".csv")
+_download("reminder", "The patients to remind, with the same links", ".xlsx", ".csv", ".zip")
 _download("check", "The rows to fix as the check found them, before any start", ".xlsx", ".csv")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchlinks.arrow import use_system_allocator
-from batchlinks.config.settings import Config, RunSettings
+from batchlinks.config.settings import Config, RunSettings, StatusSettings
 from batchlinks.errors import BatchlinksError, ExitCode, defect
 from batchlinks.roster.reader_process import started_ahead
 from batchlinks.roster.source import RosterBytes
@@ -29,7 +29,7 @@ from batchlinks.storage.locks import acquire, release
 from batchlinks.storage.private_files import private
 from batchlinks.web.check_result import CautionQuestion, CheckRefusal, CheckResult
 from batchlinks.web.form_fields import effective, is_path
-from batchlinks.web.uploads import Upload, Uploads, now
+from batchlinks.web.uploads import StatusRequest, Upload, Uploads, now
 from batchlinks.web.wording import PAGE, Asks, asks
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _WAIT_FOR_EVER = -1.0
 class Task:
     """What a worker is told."""
 
-    do: Literal["check", "run"]
+    do: Literal["check", "run", "status"]
     folder: str
     """Of all uploads."""
 
@@ -97,6 +97,31 @@ class JobOutcome:
     """What somebody could answer to `message`."""
 
 
+@dataclass(frozen=True, slots=True)
+class AnswersOutcome:
+    """What asking who has answered came to: `answered.json`."""
+
+    of: str
+    """The `asked_at` of its request."""
+
+    exit_code: int
+    message: str | None
+    """Why it stopped, in words of the page; None where it did not."""
+
+    responses: Mapping[str, int] = field(default_factory=dict)
+    asked_from: str | None = None
+    """The first day on which HealthEx showed one of them."""
+
+    asked_until: str | None = None
+    reminded: int | None = None
+    """Patients in the reminder; None where none was wanted."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    """`status`, `reminder` -> path from the upload's folder."""
+
+    ended_at: str = ""
+
+
 class ServerShuttingDown(BaseException):
     """The server ends, and its worker with it: nothing is written, and the next server goes on from the ledger."""
 
@@ -105,7 +130,7 @@ def main() -> int:
     """Do the one task. The exit code only tells whether the worker lived to its end."""
     task = Task(**json.loads(sys.stdin.readline()))
     uploads = Uploads(Path(task.folder))
-    upload = uploads.find(task.id) if task.do == "run" else Upload.from_json(json.loads(sys.stdin.readline()))
+    upload = uploads.find(task.id) if task.do != "check" else Upload.from_json(json.loads(sys.stdin.readline()))
     if upload is None:
         return 0
     if task.do == "check":
@@ -114,15 +139,16 @@ def main() -> int:
             print(json.dumps(check(uploads, upload, task).as_json()), flush=True)
         return 0
     interruption = Interruption()
-    threading.Thread(target=_listen, args=(uploads.of(upload),), daemon=True).start()
+    is_run = task.do == "run"
+    threading.Thread(target=_listen, args=(uploads.of(upload), is_run), daemon=True).start()
     try:
         with interruption.installed():
-            lock = uploads.worker_lock(upload)
+            lock = uploads.worker_lock(upload) if is_run else uploads.asking_lock(upload)
             held = acquire(lock, timeout_s=_WAIT_FOR_EVER, mode=0o600)  # a worker of a killed server may still be at it
             try:
                 with started_ahead():
                     use_system_allocator()
-                    run(uploads, upload, task, interruption)
+                    (run if is_run else ask_who_answered)(uploads, upload, task, interruption)
             finally:
                 release(lock, held)
     except (ServerShuttingDown, KeyboardInterrupt):
@@ -130,13 +156,13 @@ def main() -> int:
     return 0
 
 
-def _listen(folder: Path) -> None:
+def _listen(folder: Path, is_run: bool) -> None:
     """Somebody who stops or deletes a run does so by a file: whichever process is at work hears of it."""
     while True:
         time.sleep(_LOOK_EVERY_S)
         if not (folder / "run.json").exists():
             os._exit(1)
-        if (folder / "stop").exists():
+        if is_run and (folder / "stop").exists():
             if sys.platform == "win32":
                 signal.raise_signal(signal.SIGTERM)
             else:
@@ -426,6 +452,70 @@ def _archive(paths: Iterable[Path], folder: Path, archive: Path) -> Path:
         for path in paths:
             zipped.write(path, path.relative_to(folder))
     return archive
+
+
+# --- who has answered -----------------------------------------------------------------------------------------
+
+
+def ask_who_answered(uploads: Uploads, upload: Upload, task: Task, interruption: Interruption) -> None:
+    """Ask HealthEx, unless an earlier worker has done so. Raises ServerShuttingDown."""
+    wanted = uploads.status_request(upload)
+    if wanted is None or not uploads.is_asking(upload):
+        return
+    outcome = _answers_to(wanted, uploads, upload, task, interruption)
+    if interruption.happened:
+        raise ServerShuttingDown
+    uploads.end_asking(upload, asdict(outcome))
+
+
+def _answers_to(
+    wanted: StatusRequest, uploads: Uploads, upload: Upload, task: Task, interruption: Interruption
+) -> AnswersOutcome:
+    from batchlinks.pipeline.context import RunHooks
+    from batchlinks.pipeline.status import status
+
+    before = uploads.answered(upload) or {}
+    try:
+        placed = replace(_placed(effective(task.base_settings, upload.settings), uploads, upload), letters=None)
+        chosen = StatusSettings(reminder=wanted.reminder, after_days=wanted.after_days)
+        hooks = RunHooks(interruption=interruption)
+        report = status(_roster(uploads, upload), placed, chosen, _context(uploads, upload, task), hooks)
+        files = {"status": _within(uploads, upload, report.published.paths["status"])}
+        files |= _reminders(uploads, upload, report.published.paths["summary"])
+    except BatchlinksError as error:
+        return _no_answers(wanted, before, error.exit_code, error.said_at(PAGE))
+    except Exception as error:
+        return _no_answers(wanted, before, ExitCode.BROKEN, defect(error))
+    summary = report.summary
+    return AnswersOutcome(
+        of=wanted.asked_at,
+        exit_code=report.exit_code,
+        message=report.stopped_by.said_at(PAGE) if report.stopped_by else None,
+        responses=dict(summary.responses),
+        asked_from=summary.responses_from or None,
+        asked_until=summary.responses_until or None,
+        reminded=summary.reminded if wanted.reminder else None,
+        files=files,
+        ended_at=now(),
+    )
+
+
+def _no_answers(wanted: StatusRequest, before: Mapping[str, Any], code: ExitCode, message: str) -> AnswersOutcome:
+    """Why nothing was asked; what was known before stays."""
+    kept = {name: before[name] for name in ("responses", "asked_from", "asked_until", "files") if name in before}
+    return AnswersOutcome(of=wanted.asked_at, exit_code=int(code), message=message, ended_at=now(), **kept)
+
+
+def _reminders(uploads: Uploads, upload: Upload, summary: Path) -> dict[str, str]:
+    """The reminder, also one of before that stays; several files become one zip archive."""
+    stem = summary.name.removesuffix(".status.json")
+    found = [path for path in sorted(summary.parent.iterdir()) if path.name.startswith(f"{stem}.reminder")]
+    files = [file for path in found for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    if not files:
+        return {}
+    if len(files) > 1:
+        files = [_archive(files, summary.parent, uploads.of(upload) / f"{stem}.reminder.zip")]
+    return {"reminder": _within(uploads, upload, files[0])}
 
 
 class FileProgress:

@@ -13,6 +13,8 @@ from starlette.staticfiles import StaticFiles
 
 from batchlinks.errors import ExitCode
 from batchlinks.ledger.do_not_contact import OptOutReason
+from batchlinks.responses import judgment
+from batchlinks.results.status_summary import days_in_words
 from batchlinks.row_codes import Action, ErrorCode, ToDo, action_of
 from batchlinks.version import __version__
 from batchlinks.web.access import NOTICE_STYLE
@@ -42,6 +44,15 @@ _ENCODINGS = {
     "utf-16": "UTF-16",
 }
 """Of a CSV: as Python names them, and as people do."""
+
+_KINDS_OF_RESPONSES = {
+    judgment.Response.CONSENTED.value: "linked",
+    judgment.Response.EXPIRED.value: "again",
+    judgment.Response.DECLINED.value: "fix",
+    judgment.Response.NONE.value: "duplicate",
+    judgment.Response.UNKNOWN.value: "it",
+}
+"""How each part of the bar is drawn."""
 
 _HERE = Path(__file__).parent
 _SAMPLES = 3
@@ -124,6 +135,7 @@ def run(upload: TheUpload, runs: TheRuns, user: TheUser) -> Response:
         candidates=_candidates(checked),
         can_hold_ids=checked.choosable,
         shares=shares_of(known),
+        answers=answers_of(known),
         to_do=ToDo.of(known.errors),
         without_a_link=sum(known.errors.values()),
         what_to_do=WHAT_TO_DO.get(known.exit_code or 0),
@@ -217,6 +229,17 @@ def shares_of(known: Run) -> list[Share]:
         ("it", "to ask IT about", by_action[Action.ASK_IT]),
         ("aside", "left out on purpose", by_action[Action.NOTHING]),
     ]
+    return _bar(parts)
+
+
+def answers_of(known: Run) -> list[Share]:
+    """What HealthEx shows of the patients with a link, as parts of a bar."""
+    responses = known.status.responses if known.status else {}
+    return _bar([(_KINDS_OF_RESPONSES.get(each, "aside"), each, count) for each, count in responses.items()])
+
+
+def _bar(parts: Sequence[tuple[str, str, int]]) -> list[Share]:
+    """From kind, label and count of each part."""
     total = sum(count for _, _, count in parts) or 1
     shares, start = [], 0.0
     for kind, label, count in parts:
@@ -252,5 +275,11 @@ def _ordinal(number: int) -> str:
 
 
 _templates.filters.update(
-    to_do=lambda errors: ToDo.of(errors).in_words(), when=_when, count=_count, some=_some, ordinal=_ordinal, task=_task
+    to_do=lambda errors: ToDo.of(errors).in_words(),
+    when=_when,
+    count=_count,
+    some=_some,
+    ordinal=_ordinal,
+    task=_task,
+    on_days=lambda status: days_in_words(status.asked_from, status.asked_until),
 )

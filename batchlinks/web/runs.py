@@ -25,12 +25,13 @@ from batchlinks.logs import logger
 from batchlinks.outreach.languages import Language
 from batchlinks.pipeline import audit
 from batchlinks.storage.local import LocalFolder
+from batchlinks.web.askings import Askings
 from batchlinks.web.check_result import CheckRefusal, CheckResult, RunForecast, read_check
 from batchlinks.web.choices import REMEMBERED, RememberedChoices
 from batchlinks.web.form_fields import effective, merged
 from batchlinks.web.job import Task
 from batchlinks.web.job_queue import JobQueue, kill_worker, start_worker
-from batchlinks.web.uploads import Upload, Uploads
+from batchlinks.web.uploads import StatusRequest, Upload, Uploads, now
 from batchlinks.web.wording import PAGE, Asks, asks
 
 _DAY_S = 86_400.0
@@ -42,7 +43,9 @@ _SHORT_LIFE_S = 86_400.0
 
 _FINISHED = (ExitCode.DONE, ExitCode.DONE_WITH_ERRORS)
 
-File = Literal["links", "errors", "duplicates", "corrections", "annotated", "letters", "summary", "check"]
+File = Literal[
+    "links", "errors", "duplicates", "corrections", "annotated", "letters", "summary", "check", "status", "reminder"
+]
 
 
 class Unusable(Exception):
@@ -72,6 +75,21 @@ class NotNow(Exception):
 
 class NotThere(Exception):
     """404: there is no such run, or none of this user's."""
+
+
+class RunStatus(BaseModel):
+    """Who has answered, as HealthEx showed it."""
+
+    state: Literal["running", "done", "stopped"]
+    responses: dict[str, int] = Field(description="A count for each response, as HealthEx showed it when it was asked.")
+    asked_from: str | None = Field(
+        description="The first day on which HealthEx showed one of them; null where it never did."
+    )
+    asked_until: str | None = Field(description="The last of these days.")
+    reminded: int | None = Field(description="Patients in the reminder; null where none was wanted.")
+    exit_code: int | None = Field(description="As that of `batchlinks status`; null while running.")
+    message: str | None = Field(description="Why it stopped.")
+    files: list[str] = Field(description="What can be downloaded: `status`, and `reminder` where there is one.")
 
 
 class Run(BaseModel):
@@ -131,6 +149,7 @@ class Run(BaseModel):
     exit_code: int | None = Field(description="As that of the command, once it has ended.")
     message: str | None = Field(description="Why it stopped, or what is to be said of its links workbook.")
     files: list[str] = Field(description="What can be downloaded.")
+    status: RunStatus | None = Field(description="Who has answered; null until somebody asked.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +177,7 @@ class Runs:
         """Of protected lists, by upload: in memory alone, so that a restart forgets them."""
 
         self._queue = JobQueue(self.uploads, self._task, rules.at_once)
+        self._askings = Askings(self.uploads, lambda upload: replace(self._task(upload), do="status"), rules.at_once)
         self._checks = asyncio.Semaphore(max(2, os.cpu_count() or 1))
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -167,12 +187,13 @@ class Runs:
         self.uploads.prepare()
         await self._clear()
         self._queue.recover()
+        self._askings.recover()
         sweeping = asyncio.create_task(self._clear_now_and_then())
         try:
             yield
         finally:
             sweeping.cancel()
-            await self._queue.close()
+            await asyncio.gather(self._queue.close(), self._askings.close())
 
     # --- looking ----------------------------------------------------------------------------------------------
 
@@ -255,7 +276,25 @@ class Runs:
             duplicates=checked.duplicates,
             preview=checked.forecast if upload.started_at is None else None,
             cautions=[asdict(caution) for caution in checked.cautions],
+            status=self._status_of(upload),
             **facts,
+        )
+
+    def _status_of(self, upload: Upload) -> RunStatus | None:
+        if self.uploads.status_request(upload) is None:
+            return None
+        answered = self.uploads.answered(upload) or {}
+        is_asking = self.uploads.is_asking(upload)
+        ended: Literal["done", "stopped"] = "done" if answered.get("exit_code") in _FINISHED else "stopped"
+        return RunStatus(
+            state="running" if is_asking else ended,
+            responses=answered.get("responses", {}),
+            asked_from=answered.get("asked_from"),
+            asked_until=answered.get("asked_until"),
+            reminded=answered.get("reminded"),
+            exit_code=None if is_asking else answered.get("exit_code"),
+            message=None if is_asking else answered.get("message"),
+            files=sorted(self._still_there(upload, answered.get("files", {}))),
         )
 
     def project_of(self, upload: Upload) -> str | None:
@@ -300,6 +339,8 @@ class Runs:
         """Raises NotNow before the run has ended, NotThere where it came to no such file."""
         if kind == "check":
             name: str | None = check_of(upload).file
+        elif kind in ("status", "reminder"):
+            name = (self.uploads.answered(upload) or {}).get("files", {}).get(kind)
         else:
             outcome = self.uploads.outcome(upload)
             if outcome is None and upload.started_at is None:
@@ -478,6 +519,19 @@ class Runs:
             self._queue.enqueue(upload)
             return upload
 
+    async def ask(self, upload: Upload, user: str | None, *, reminder: bool, after_days: int) -> Upload:
+        """Ask HealthEx who of a list that is done has answered. Raises NotNow before it is done, and while it is being asked."""
+        async with self._alone(upload):
+            upload = self.find(upload.id, user)
+            outcome = self.uploads.outcome(upload)
+            if outcome is None or outcome["exit_code"] not in _FINISHED:
+                raise NotNow("Get the links of this list first.")
+            if self.uploads.is_asking(upload):
+                raise NotNow("HealthEx is being asked about this list. Wait until that ends.")
+            self._note("asked", upload, user, reminder=reminder)
+            self._askings.begin(upload, StatusRequest(now(), reminder, after_days))
+            return upload
+
     async def stop(self, upload: Upload, user: str | None) -> None:
         """End it in good order: what was answered is kept. Raises NotNow where it neither waits nor runs."""
         async with self._alone(upload):
@@ -495,6 +549,7 @@ class Runs:
         async with self._alone(upload):
             upload = self.find(upload.id, user)
             self._note("deleted", upload, user)
+            await self._askings.cancel(upload)
             await self._queue.cancel(upload)
             await asyncio.to_thread(self.uploads.remove, upload.id)
             self._passwords.pop(upload.id, None)
@@ -571,7 +626,11 @@ class Runs:
         await asyncio.to_thread(self.uploads.remove_abandoned)
         await asyncio.to_thread(self._clear_short_lived)
         for upload in self.uploads.expired(self.rules.keep_days * _DAY_S):
-            if not self._queue.has(upload) and (upload.started_at is None or self.uploads.outcome(upload) is not None):
+            if (
+                not self._queue.has(upload)
+                and not self.uploads.is_asking(upload)
+                and (upload.started_at is None or self.uploads.outcome(upload) is not None)
+            ):
                 await asyncio.to_thread(self.uploads.remove, upload.id)
                 audit.note(self.rules.data_folder, "deleted", upload=upload.id, reason="its days are over")
 

@@ -5,6 +5,8 @@
                stop              tells the process at work on it to end
                working.lock      held by that process
                work/N/…          what that process says of the Nth attempt: progress.json, then outcome.json
+               asking.json       that HealthEx is to be asked who has answered; asking.lock is held by who does
+               answered.json     what that came to
                results/          what the run wrote
 
 Whoever is killed in mid-work leaves a state that the next one understands: each file is written whole or not at all.
@@ -90,6 +92,17 @@ class Upload:
         return cls(**values)
 
 
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """That HealthEx is to be asked who of a list has answered: `asking.json`."""
+
+    asked_at: str
+    """When somebody wanted it; tells one request from the next."""
+
+    reminder: bool = False
+    after_days: int = 14
+
+
 class Uploads:
     """All of them. Methods raise BatchlinksError when the folder cannot be used."""
 
@@ -152,7 +165,13 @@ class Uploads:
 
     def last_change(self, upload: Upload) -> float:
         """Seconds since the epoch, when somebody changed or started it last, or its run ended."""
-        paths = (self.of(upload) / "run.json", self.work(upload) / "outcome.json")
+        folder = self.of(upload)
+        paths = (
+            folder / "run.json",
+            self.work(upload) / "outcome.json",
+            folder / "asking.json",
+            folder / "answered.json",
+        )
         return max((_modified(path) for path in paths), default=0.0)
 
     def of(self, upload: Upload) -> Path:
@@ -178,6 +197,32 @@ class Uploads:
     def last_outcome(self, upload: Upload) -> dict[str, Any] | None:
         """How the last attempt ended, also where the list was checked again since: its files are there still."""
         return _read(self.work(upload) / "outcome.json")
+
+    def ask(self, upload: Upload, wanted: StatusRequest) -> None:
+        """Note that HealthEx is to be asked who has answered. What it came to last time stays until then."""
+        LocalFolder(self.of(upload)).write("asking.json", json.dumps(asdict(wanted)).encode())
+
+    def status_request(self, upload: Upload) -> StatusRequest | None:
+        """What was wanted last; None where nobody ever asked."""
+        found = _read(self.of(upload) / "asking.json")
+        return None if found is None else StatusRequest(**found)
+
+    def end_asking(self, upload: Upload, outcome: Mapping[str, Any]) -> None:
+        """Say what it came to."""
+        LocalFolder(self.of(upload)).write("answered.json", json.dumps(outcome).encode())
+
+    def answered(self, upload: Upload) -> dict[str, Any] | None:
+        """What asking came to last (`job.AnswersOutcome`); None where it never did."""
+        return _read(self.of(upload) / "answered.json")
+
+    def is_asking(self, upload: Upload) -> bool:
+        """Whether HealthEx is to be asked, and that has come to nothing yet."""
+        wanted = self.status_request(upload)
+        return wanted is not None and wanted.asked_at != (self.answered(upload) or {}).get("of")
+
+    def asking_lock(self, upload: Upload) -> Path:
+        """Held by the process that asks."""
+        return self.of(upload) / "asking.lock"
 
     def copy(self, upload: Upload) -> Upload:
         """The same list once more, with its settings and corrections, and without results. It is not saved yet."""

@@ -431,11 +431,35 @@ function prepareRun() {
       location.assign(`/runs/${again.id}`);
     }));
   }
+  for (const form of run.querySelectorAll("form[data-ask]")) {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      doing(form, async () => {
+        const days = form.elements.after_days;
+        await call("POST", `${path}/status`, days ? { reminder: true, after_days: Number(days.value) } : {});
+        await showAnswers();
+      });
+    });
+  }
+  if (find("[data-asking]", run)) waitForAnswers(path);
   find("[data-delete]", run).addEventListener("click", (event) => doing(event.target, async () => {
     await call("DELETE", path);
     location.assign("/");
   }));
   if (run.dataset.state === "waiting" || run.dataset.state === "running") follow(path, run.dataset.state);
+}
+
+async function showAnswers() {
+  await showAnew();
+  find("#answers-title")?.scrollIntoView({ block: "nearest" });
+}
+
+async function waitForAnswers(path) {
+  try {
+    const run = await call("GET", path);
+    if (run.status?.state !== "running") { await showAnswers(); return; }
+  } catch { /* the next time may do */ }
+  setTimeout(() => { if (find("[data-asking]")) waitForAnswers(path); }, LOOK_EVERY_MS);
 }
 
 let stream;
