@@ -665,11 +665,11 @@ class Ledger:
         """
         query = (
             "SELECT EXISTS (SELECT 1 FROM project JOIN link ON link.project = project.number"
-            " WHERE project.api = ?1 AND link.external_id = ?2)"
-            " OR EXISTS (SELECT 1 FROM withdrawal WHERE external_id = ?2)"
+            " WHERE project.api = ? AND link.external_id = ?)"
+            " OR EXISTS (SELECT 1 FROM withdrawal WHERE external_id = ?)"
         )
         with self._reading():
-            return {text for text in texts if self._read.execute(query, (self.api, text)).fetchone()[0]}
+            return {text for text in texts if self._read.execute(query, (self.api, text, text)).fetchone()[0]}
 
     def all_known(self) -> pa.Array:
         """All of the IDs that `known` knows, some perhaps more than once."""
@@ -694,8 +694,8 @@ class Ledger:
         query = (
             "SELECT other.external_id FROM wanted JOIN link AS other USING (external_id)"
             " JOIN project ON project.number = other.project"
-            " WHERE other.project != ?1 AND project.api = ?2 AND NOT EXISTS"
-            " (SELECT 1 FROM link WHERE link.project = ?1 AND link.external_id = other.external_id)"
+            " WHERE other.project != ? AND project.api = ? AND NOT EXISTS"
+            " (SELECT 1 FROM link WHERE link.project = ? AND link.external_id = other.external_id)"
         )
         with explained(self._path):
             others = self._read.execute(
@@ -703,21 +703,22 @@ class Ledger:
             ).fetchone()
         if not others[0]:
             return set()
-        return {external_id for rows in self._matching(external_ids, query, self.api) for (external_id,) in rows}
+        found = self._matching(external_ids, query, self.api, self._project)
+        return {external_id for rows in found for (external_id,) in rows}
 
     def other_owners(self, links: Collection[str]) -> Mapping[str, Collection[str]]:
         """To which IDs, in any project of this API, the ledger gives each of these links."""
         owners: dict[str, set[str]] = {}
         query = (
             "SELECT link, link.external_id FROM link JOIN project ON project.number = link.project"
-            " WHERE project.api = ?2 AND link IN (SELECT external_id FROM wanted)"
+            " WHERE project.api = (SELECT api FROM project WHERE number = ?) AND link IN (SELECT external_id FROM wanted)"
         )
-        for rows in self._matching(pa.array(links, pa.string()), query, self.api):
+        for rows in self._matching(pa.array(links, pa.string()), query):
             for link, external_id in rows:
                 owners.setdefault(link, set()).add(external_id)
         return owners
 
-    def _matching(self, texts: pa.Array, query: str, *more: str) -> Iterator[list[tuple[Any, ...]]]:
+    def _matching(self, texts: pa.Array, query: str, *more: str | int) -> Iterator[list[tuple[Any, ...]]]:
         """What `query` finds for these texts, which stand in the table `wanted`: some rows at a time."""
         with self._reading():
             self._read.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (external_id TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -823,13 +824,13 @@ class Ledger:
             note_responses(connection, self._project, batch.responses)
             connection.executemany(
                 "INSERT INTO link (project, external_id, link, issued_at, issued_by, check_value)"
-                " VALUES (?1, ?2, ?3, ?4, ?7, ?8)"
+                " VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET link = excluded.link, issued_at = excluded.issued_at, handed_out = NULL,"
                 " issued_by = excluded.issued_by, handed_by = NULL, handed_in = NULL, check_value = excluded.check_value"
-                " WHERE ?5 OR link.link = ?6",
+                " WHERE ? OR link.link = ?",
                 (
-                    (self._project, *answer, self._run, link_check_value(self._project, *answer[:3]))
-                    for answer in batch.answers
+                    (self._project, *link, self._run, link_check_value(self._project, *link), replace, instead_of)
+                    for *link, replace, instead_of in batch.answers
                 ),
             )
             if batch.named:

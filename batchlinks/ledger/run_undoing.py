@@ -25,10 +25,10 @@ def restore_patients_of_run(connection: sqlite3.Connection, run: int) -> set[str
 
 def restore_patients(connection: sqlite3.Connection, project: int | None, external_ids: Collection[str]) -> set[str]:
     """Within a transaction: these patients, whatever run it was. Returns the IDs that had been withdrawn with one."""
-    where = "external_id = ? AND (?2 IS NULL OR project = ?2)"
+    where = "external_id = ? AND (? IS NULL OR project = ?)"
     found = set()
     for external_id in external_ids:
-        deleted = connection.execute(f"DELETE FROM run_withdrawal WHERE {where}", (external_id, project))  # noqa: S608
+        deleted = connection.execute(f"DELETE FROM run_withdrawal WHERE {where}", (external_id, project, project))  # noqa: S608
         if deleted.rowcount > 0:
             found.add(external_id)
     return found
@@ -38,9 +38,9 @@ def run_withdrawals(connection: sqlite3.Connection, project: int | None = None) 
     """External ID, number of the project, when, and ID of the run. Raises ValueError where a record is damaged."""
     query = (
         "SELECT run_withdrawal.project, external_id, run, withdrawn_at, check_value, run_id FROM run_withdrawal"
-        " LEFT JOIN run ON run.number = run WHERE ?1 IS NULL OR run_withdrawal.project = ?1"
+        " LEFT JOIN run ON run.number = run WHERE ? IS NULL OR run_withdrawal.project = ?"
     )
-    rows = connection.execute(query, (project,)).fetchall()
+    rows = connection.execute(query, (project, project)).fetchall()
     if any(value != check_value(*fields) for *fields, value, _ in rows):
         raise ValueError("a record does not fit its check value")
     return [(external_id, number, at, run_id) for number, external_id, _, at, _, run_id in rows]
