@@ -156,7 +156,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10) | st.text
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=6))
 def test_any_text_comes_back_and_none_begins_a_formula(rows: list[tuple[str, str]]) -> None:
     back = read(written(rows))[1:]

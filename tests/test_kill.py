@@ -190,7 +190,9 @@ def in_chains(all_of_them: Sequence[Moment]) -> Iterator[Sequence[Moment]]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [10, pytest.param(40, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("options", [(), ("--only-new",)], ids=["everybody", "only new"])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), marks=pytest.mark.slow), ("--only-new",)], ids=["everybody", "only new"]
+)
 def test_killed_anywhere_the_same_command_ends_like_an_undisturbed_run(
     runs: Runs, private_home: Path, options: tuple[str, ...], number: int
 ) -> None:

@@ -606,7 +606,14 @@ KILLS: dict[str, Callable[[House, RunningSimulator], object]] = {
 }
 
 
-SELDOM_ALONE = {"with the roster taken", "with its last call", "with the summary in place", "as it begins"}
+SELDOM_ALONE = {
+    "with the roster taken",
+    "with its last call",
+    "with the summary in place",
+    "as it begins",
+    "in its first call",
+    "with the links in place",
+}
 """Moments that lie so close to others that they are left to the wide search."""
 
 

@@ -348,7 +348,7 @@ def test_a_day_that_is_not_in_the_calendar_is_no_date() -> None:
     assert not any(dates("2024-02-30"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from(["Ann", "A.", "ANN M", "Bob", "B", "", "Amy"]), min_size=2, max_size=5))
 def test_whether_people_differ_does_not_depend_on_their_order(names: list[str]) -> None:
     people = [person("", name, "", "") for name in names]
@@ -415,7 +415,7 @@ def messy_rosters() -> st.SearchStrategy[list[list[str]]]:
     return st.lists(st.tuples(ids, names, st.sampled_from(["Lee", "Ray", ""]), born).map(list), max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     messy_rosters(),
     st.builds(
@@ -441,7 +441,7 @@ def test_every_row_is_sent_once_or_a_duplicate_of_one_or_refused(rows: list[list
         assert code is None or "{" not in code.message(**found.gaps.get(at, {}))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(messy_rosters(), st.randoms(use_true_random=False))
 def test_how_many_are_refused_does_not_depend_on_the_order_of_rows(rows: list[list[str]], shuffler: Random) -> None:
     shuffled = rows.copy()
