@@ -45,8 +45,10 @@ def served(handler: Handler, tls: ssl.SSLContext | None = None) -> Iterator[int]
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
 
     async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         with suppress(OSError, ssl.SSLError, asyncio.IncompleteReadError):
             await handler(reader, writer)
         writer.close()
@@ -62,6 +64,9 @@ def served(handler: Handler, tls: ssl.SSLContext | None = None) -> Iterator[int]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for writer in writers:  # a loop that is closed sooner leaves them open for good
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
     thread = threading.Thread(target=lambda: (loop.run_until_complete(serve()), loop.close()))
     thread.start()
@@ -90,6 +95,8 @@ async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host:
         for way in ways:
             way.cancel()
         far_writer.close()
+        with suppress(OSError):
+            await far_writer.wait_closed()
 
 
 @dataclass

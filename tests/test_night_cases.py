@@ -70,7 +70,7 @@ class Place:
         self.inbox.mkdir()
         self.top = (
             f'inbox = "{self.inbox}"\noutbox = "{self.outbox}"\nmetrics = "{self.metrics}"\n'
-            f'notify = ["json://{address}"]\npatience = 0.3\n'
+            f'notify = ["json://{address}"]\npatience = 3\n'
         )
 
     def put(self, name: str, content: bytes, *, age_s: float = 3600) -> None:
