@@ -6,15 +6,14 @@ name, which is never used as a path.
 
 import gzip
 import io
-import lzma
 import zipfile
-import zlib
 from pathlib import PurePath
 from typing import IO
 
 from batchlinks.errors import RosterError
 from batchlinks.roster.read import MAX_FILE_BYTES
 from batchlinks.roster.source import ENDINGS, RosterBytes
+from batchlinks.zip_failures import ZIP_FAILURES
 
 ARCHIVE_ENDINGS = (".zip", ".gz")
 
@@ -28,16 +27,6 @@ _HIGHEST_RATIO = 100
 _MOST_ENTRIES = 1_000
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_FAILURES = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-    ValueError,
-)
 
 
 def is_archive(name: str) -> bool:
@@ -72,7 +61,7 @@ def unpack(name: str, content: bytes) -> RosterBytes:
                 ending = PurePath(entry.filename.replace("\\", "/")).suffix
                 with archive.open(entry) as packed:
                     unpacked = _read_within_bounds(name, packed, len(content))
-    except _FAILURES as error:
+    except ZIP_FAILURES as error:
         raise RosterError(f"{name} is damaged, or is no archive. Ask for it to be sent again.") from error
     return RosterBytes(f"{stem}{ending.lower()}", unpacked)
 

@@ -16,6 +16,7 @@ from lxml import etree
 
 from batchlinks.config.small_files import read_small_file
 from batchlinks.errors import SettingsError
+from batchlinks.zip_failures import ZIP_FAILURES
 
 _MOST_BYTES, _MOST_UNPACKED, _MOST_PARTS = 20_000_000, 100_000_000, 2_000
 
@@ -152,7 +153,7 @@ def _unpack(name: str, content: bytes) -> dict[str, bytes]:
             if too_large or len({entry.filename for entry in entries}) != len(entries):
                 raise SettingsError(f"{name} expands to an unsafe size when opened, or names a part twice.")
             parts = {entry.filename: package.read(entry) for entry in entries if not entry.is_dir()}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except ZIP_FAILURES as error:
         raise SettingsError(f"{name} is not a Word document (.docx), or is damaged.") from error
     if "word/document.xml" not in parts or "[Content_Types].xml" not in parts:
         raise SettingsError(f"{name} is not a Word document (.docx).")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from batchlinks.errors import RosterError
 from batchlinks.next_steps import Advice, Do
+from batchlinks.zip_failures import ZIP_FAILURES
 
 
 class FileKind(Enum):
@@ -106,7 +107,7 @@ def _kind_of_archive(name: str, content: bytes) -> FileKind:
             entries = {entry.replace("\\", "/").lower().lstrip("/"): entry for entry in archive.namelist()}
             types = _start_of(archive, entries.get("[content_types].xml")).lower()
             mimetype = _start_of(archive, entries.get("mimetype")).lower()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, RuntimeError):
+    except ZIP_FAILURES:
         raise damaged(name) from None
     if b"sheet.binary" in types or "xl/workbook.bin" in entries:
         return FileKind.XLSB

@@ -8,12 +8,12 @@ nearly as much, so a high ratio alone is no crime: what counts is the size that 
 import io
 import sys
 import zipfile
-import zlib
 from collections.abc import Iterator
 from xml.parsers import expat
 
 from batchlinks.errors import RosterError
 from batchlinks.roster.file_kind import damaged
+from batchlinks.zip_failures import ZIP_FAILURES
 
 _MEGABYTE = 1_000_000
 _MAX_ENTRIES = 10_000
@@ -27,8 +27,6 @@ _CHUNK = 1 << 20
 MAX_CELLS = 50_000_000
 """In the rectangle that a sheet's cells span: readers hold all of it in memory."""
 
-_READ_FAILURES = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
-
 
 class Archive:
     """A workbook's zip archive, checked against what it claims, its parts inflated in chunks."""
@@ -38,7 +36,7 @@ class Archive:
         self.name = name
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(content))
-        except _READ_FAILURES:
+        except ZIP_FAILURES:
             raise damaged(name) from None
         entries = self._archive.infolist()
         size = sum(entry.file_size for entry in entries)
@@ -67,7 +65,7 @@ class Archive:
                     yield chunk
         except KeyError:
             raise damaged(self.name) from None
-        except _READ_FAILURES:
+        except ZIP_FAILURES:
             raise damaged(self.name) from None
 
     def xml_chunks(self, part: str) -> Iterator[bytes]:
